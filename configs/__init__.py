@@ -1,0 +1,1 @@
+"""Configurations shipped with the package, each with a header: command, hardware, time, what to expect."""

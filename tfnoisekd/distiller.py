@@ -1,0 +1,393 @@
+"""The heart: a Keras model whose `train_step` injects noise at three places while a teacher supervises a student."""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from tfnoisekd import losses as losses_module
+from tfnoisekd import models
+from tfnoisekd.noise import Noise
+
+PROBE_SIZE = 8  # training examples on which the fickle teacher's variance is measured, once an epoch
+
+
+class _Targets(NamedTuple):
+    """What the student is trained on in one batch; `evaluate` passes plain labels instead."""
+
+    labels: Any  # as given
+    noisy_labels: Any  # as the cross-entropy sees them
+    teacher_outputs: Any  # None without a teacher
+
+
+@keras.saving.register_keras_serializable(package="tfnoisekd")
+class Distiller(keras.Model):
+    """Trains a student under a teacher's supervision, with noise as a resource.
+
+    The loss is `student_loss_weight` * cross-entropy + the weighted distillation losses + the student's regularisation
+    losses; by default exactly Eq. 1 of the paper, and with `InputNoise` exactly Eq. 2. The teacher is frozen and runs
+    once a step, outside the gradient tape, on the clean input; the student runs once. `evaluate` and `predict` are
+    those of the bare student: no noise, no teacher.
+
+    `fit` logs `loss`, its parts unweighted (`student_loss`, `hinton_loss`, `regularization_loss`), the compiled
+    metrics against the labels as given, and what the noise really did (`input_noise_stddev`, `label_noise_share`,
+    `teacher_variance`). A sample weight multiplies an example's whole loss, the distillation part included.
+
+    Args:
+        teacher: Built Keras model (batch, ...) -> logits (batch, classes), or `None` to train the student alone under
+            the same noises (baseline, Gaussian augmentation). Its `trainable` is set to False.
+        student: Keras model with outputs of the same shape; after `fit` it is the trained, plain model.
+        losses: One loss or a list of losses such as `Hinton()`, each carrying its own weight. `None` means
+            `Hinton(alpha=0.9, temperature=4.0)` with a teacher and no distillation loss without.
+        noise: One noise or a list of `InputNoise`, `LabelNoise`, `TeacherDropout`, at most one of each.
+        student_loss_weight: Weight of the cross-entropy; `None` takes 1 - alpha from a Hinton-like loss, else 1.
+        seed: Integer seed of the noises (the teacher's dropout layers have their own); `None` draws one.
+        name: Name of the model.
+        from_logits: Set to False where both models end in a softmax.
+
+    Raises:
+        ValueError: If the models' outputs differ in shape or are probabilities though `from_logits` is True, if they
+            share trainable weights, if a noise could do nothing (`TeacherDropout` without active dropout), or if an
+            argument is of the wrong kind.
+
+    Example:
+
+    >>> distiller = Distiller(teacher, student, noise=[LabelNoise(0.1)])
+    >>> distiller.compile(optimizer="sgd")
+    >>> distiller.fit(images, labels, epochs=10)
+    >>> distiller.student.save("student.keras")
+    """
+
+    def __init__(
+        self,
+        teacher,
+        student,
+        losses=None,
+        noise=(),
+        student_loss_weight=None,
+        seed=None,
+        name="distiller",
+        *,
+        from_logits=True,
+    ):
+        # The models cast for themselves, as they would alone.
+        super().__init__(name=name, autocast=False)
+        self.distillation_losses = _as_losses(losses, teacher)
+        self.noise = _as_noises(noise)
+        _check_models(teacher, student, from_logits)
+        _check_noise(self.noise, teacher, student)
+        self.teacher = teacher
+        self.student = student
+        self.from_logits = from_logits
+        self.student_loss_weight = _cross_entropy_weight(student_loss_weight, self.distillation_losses)
+        self.seed = seed
+        self.noise_seed = keras.random.SeedGenerator(seed)
+        if teacher is not None:
+            teacher.trainable = False
+
+        parts = ["student_loss", *(f"{loss.name}_loss" for loss in self.distillation_losses), "regularization_loss"]
+        measures = [noise.measure for noise in self.noise if not noise.fickle_teacher]
+        self._trackers = {part: keras.metrics.Mean(name=part) for part in (*parts, *measures)}
+        self._regularized = False  # known once the student has run: add_loss happens in call
+        self._probe = self._make_probe()
+        self.built = True
+
+    @property
+    def fickle_teacher(self):
+        """Whether the teacher's dropout is on while it supervises."""
+        return any(noise.fickle_teacher for noise in self.noise)
+
+    @property
+    def losses(self):
+        """The student's regularisation losses; a frozen teacher's do not count."""
+        # Keras fills the override on JAX, where losses leave the forward pass as values.
+        return self._losses_override or self.student.losses
+
+    def build(self, input_shape=None):
+        self.built = True
+
+    def call(self, inputs, training=None):
+        return self.student(inputs, training=training)
+
+    def compile(self, optimizer="rmsprop", loss=None, metrics=("accuracy",), **kwargs):
+        """Configures training, as `keras.Model.compile`.
+
+        Args:
+            optimizer: Optimizer of the student's weights.
+            loss: Supervised loss; `None` is `SparseCategoricalCrossentropy`. Cross-entropies given as strings get
+                the distiller's `from_logits`.
+            metrics: Metrics of the student, by default its accuracy.
+            **kwargs: Passed on to `keras.Model.compile`.
+
+        Raises:
+            ValueError: If the loss expects probabilities and the models give logits, or the other way round.
+        """
+        loss = _resolve_loss(loss, self.from_logits)
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        # Creates the optimizer's variables, so that its saved state can be loaded and training goes on.
+        self.optimizer.build(self.trainable_variables)
+
+    def train_step(self, *args):
+        """One update of the student: (data,) on TensorFlow, (state, data) on JAX."""
+        if keras.backend.backend() == "jax":
+            state, data = args
+            return super().train_step(*self._supervise_stateless(state, data))
+        return super().train_step(self._supervise(*args))
+
+    def _supervise(self, data):
+        """Adds the teacher's outputs and the noise to one batch."""
+        x, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if labels is None:
+            raise ValueError("`fit` needs labels: pass `y`, or a data set of (inputs, labels). Received: inputs only")
+        teacher_outputs = None
+        if self.teacher is not None:
+            teacher_outputs = self._as_logits(self.teacher(x, training=self.fickle_teacher))
+        if self._probe is not None:
+            self._probe.assign(ops.take(x, ops.arange(PROBE_SIZE) % ops.shape(x)[0], axis=0))
+        noisy_labels = labels
+        for noise in self.noise:
+            x, inputs_measure = noise.perturb_inputs(x, self.noise_seed)
+            noisy_labels, labels_measure = noise.perturb_labels(noisy_labels, self._num_classes, self.noise_seed)
+            for measure in (inputs_measure, labels_measure):
+                if measure is not None:
+                    self._track(noise.measure, measure, ops.shape(x)[0])
+        return x, _Targets(labels, noisy_labels, teacher_outputs), sample_weight
+
+    def _supervise_stateless(self, state, data):
+        """`_supervise` on JAX: the seeds and measures it changes leave through the state."""
+        trainable, non_trainable, optimizer, metrics = state
+        mapping = [
+            *zip(self.trainable_variables, trainable, strict=True),
+            *zip(self.non_trainable_variables, non_trainable, strict=True),
+            *zip(self.metrics_variables, metrics, strict=True),
+        ]
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            data = self._supervise(data)
+        non_trainable = [scope.get_current_value(variable) for variable in self.non_trainable_variables]
+        metrics = [scope.get_current_value(variable) for variable in self.metrics_variables]
+        return (trainable, non_trainable, optimizer, metrics), data
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The total of Eq. 1 in training; the bare student's loss in evaluation."""
+        if not isinstance(y, _Targets):
+            return super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+        batch_size = ops.shape(y_pred)[0]
+        replicas = _num_replicas()
+        # Keras scales its losses by the number of replicas, whose gradients are summed; ours follow.
+        student_loss = self._compile_loss(y.noisy_labels, y_pred, sample_weight)
+        self._track("student_loss", student_loss * replicas, batch_size)
+        total = self.student_loss_weight * student_loss
+        student_logits = self._as_logits(y_pred)
+        for loss in self.distillation_losses:
+            value = loss.compute_loss(y.teacher_outputs, student_logits, sample_weight=sample_weight)
+            self._track(f"{loss.name}_loss", value, batch_size)
+            total = total + loss.weight * value / replicas
+        regularization = [ops.sum(ops.cast(loss, total.dtype)) for loss in self.losses]
+        self._regularized = bool(regularization)
+        if regularization:
+            self._track("regularization_loss", sum(regularization), batch_size)
+            total = total + sum(regularization) / replicas
+        return total
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        if isinstance(y, _Targets):
+            results = super().compute_metrics(x, y.labels, y_pred, sample_weight)
+            if not self._regularized:
+                results.pop("regularization_loss", None)
+            return results
+        results = super().compute_metrics(x, y, y_pred, sample_weight)
+        return {name: value for name, value in results.items() if name not in self._trackers}
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
+        """Trains the student, as `keras.Model.fit`; a fickle teacher's variance is logged once an epoch."""
+        if self._probe is not None:
+            if isinstance(callbacks, keras.callbacks.CallbackList):
+                callbacks.append(_TeacherVariance())
+            else:
+                # First, so that every logger sees what it adds.
+                others = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
+                callbacks = [_TeacherVariance(), *others]
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def teacher_variance(self, inputs):
+        """Variance of the teacher's logits over two draws, averaged over classes and examples.
+
+        Args:
+            inputs: Float tensor or array, shape (batch, ...), as the teacher takes it.
+
+        Returns:
+            Python float; 0 where the teacher does not vary.
+        """
+        first, second = (self._as_logits(self.teacher(inputs, training=self.fickle_teacher)) for _ in range(2))
+        difference = ops.cast(first, "float32") - ops.cast(second, "float32")
+        return float(ops.mean(ops.square(difference)) / 2)
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "teacher": serialize(self.teacher) if self.teacher is not None else None,
+            "student": serialize(self.student),
+            "losses": [serialize(loss) for loss in self.distillation_losses],
+            "noise": [serialize(noise) for noise in self.noise],
+            "student_loss_weight": self.student_loss_weight,
+            "seed": self.seed,
+            "name": self.name,
+            "from_logits": self.from_logits,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        parts = ("teacher", "student", "losses", "noise")
+        objects = {
+            part: keras.saving.deserialize_keras_object(config[part], custom_objects=custom_objects) for part in parts
+        }
+        return cls(**{**config, **objects})
+
+    @property
+    def _num_classes(self):
+        return self.student.output_shape[-1]
+
+    def _as_logits(self, outputs):
+        if self.from_logits:
+            return outputs
+        # log(softmax(z)) is z up to a constant, which no distillation loss sees.
+        return ops.log(ops.maximum(ops.cast(outputs, "float32"), 1e-37))
+
+    def _track(self, name, value, batch_size):
+        self._trackers[name].update_state(value, sample_weight=batch_size)
+
+    def _make_probe(self):
+        """A buffer for a few training inputs; only where a fickle teacher has a fixed input shape."""
+        shape = models.input_shape(self.teacher) if self.fickle_teacher else None
+        if shape is None or None in shape:
+            return None
+        dtype = keras.backend.standardize_dtype(self.teacher.inputs[0].dtype)
+        return keras.Variable(ops.zeros((PROBE_SIZE, *shape), dtype), trainable=False, name="teacher_probe")
+
+
+class _TeacherVariance(keras.callbacks.Callback):
+    """Logs the fickle teacher's variance, and stops where it does not vary: that noise would do nothing."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        variance = self.model.teacher_variance(self.model._probe)
+        if variance == 0:
+            raise ValueError(
+                "`TeacherDropout` does nothing: two forward passes of the teacher with dropout on are identical. "
+                "Is its dropout built with `training=False`, or its rate too small?"
+            )
+        if logs is not None:
+            logs["teacher_variance"] = variance
+
+
+def _as_losses(losses, teacher):
+    if losses is None:
+        losses = () if teacher is None else (losses_module.Hinton(),)
+    losses = tuple(losses) if isinstance(losses, (list, tuple)) else (losses,)
+    for loss in losses:
+        if not isinstance(loss, keras.distillation.DistillationLoss):
+            raise ValueError(f"`losses` must hold distillation losses such as `Hinton()`. Received: {loss!r}")
+    if losses and teacher is None:
+        raise ValueError(f"`losses` need a teacher. Received: teacher=None, losses={list(losses)}")
+    return losses
+
+
+def _as_noises(noises):
+    noises = tuple(noises) if isinstance(noises, (list, tuple)) else (noises,)
+    for noise in noises:
+        if not isinstance(noise, Noise):
+            raise ValueError(f"`noise` must hold noises such as `InputNoise(0.05)`. Received: {noise!r}")
+    kinds = [type(noise).__name__ for noise in noises]
+    repeated = sorted({kind for kind in kinds if kinds.count(kind) > 1})
+    if repeated:
+        raise ValueError(f"`noise` may hold one noise of each kind. Received: {kinds.count(repeated[0])} {repeated[0]}")
+    return noises
+
+
+def _check_models(teacher, student, from_logits):
+    for role, model in (("teacher", teacher), ("student", student)):
+        if model is None and role == "teacher":
+            continue
+        if not isinstance(model, keras.Model):
+            raise ValueError(f"`{role}` must be a keras.Model. Received: {model!r}")
+        if role == "student" and not model.built and teacher is not None and models.input_shape(teacher):
+            model.build((None, *models.input_shape(teacher)))
+        if not model.built:
+            raise ValueError(
+                f"`{role}` must be built. Received: '{model.name}' without a known input shape; "
+                "give it a `keras.Input`, or call it once on a batch."
+            )
+        models.check_outputs(model, role, from_logits)
+    if teacher is None:
+        return
+    shapes = [models.output_shape(model) for model in (teacher, student)]
+    if None not in shapes and shapes[0] != shapes[1]:
+        raise ValueError(
+            "`teacher` and `student` must have outputs of the same shape (the same classes). "
+            f"Received: teacher {shapes[0]}, student {shapes[1]}"
+        )
+    shared = {id(v) for v in teacher.weights} & {id(v) for v in student.weights}
+    if shared:
+        raise ValueError(
+            f"`teacher` and `student` must not share weights. Received: {len(shared)} shared variables; freezing the "
+            "teacher would freeze the student. Use keras.models.clone_model."
+        )
+
+
+def _check_noise(noises, teacher, student):
+    shape = models.output_shape(student)
+    for noise in noises:
+        classes = noise.get_config().get("num_classes")
+        if classes is not None and shape is not None and classes != shape[-1]:
+            raise ValueError(f"`num_classes` of {noise!r} must equal the student's {shape[-1]} outputs")
+        if not noise.fickle_teacher:
+            continue
+        if teacher is None:
+            raise ValueError("`TeacherDropout` needs a teacher. Received: teacher=None")
+        if not models.varies_in_training(teacher):
+            raise ValueError(
+                f"`TeacherDropout` needs a teacher with active dropout. Received: '{teacher.name}' without a dropout "
+                "layer of a positive rate, so the noise would do nothing. Train the teacher with dropout first, for "
+                "example wide_resnet(40, 2, dropout=0.4)."
+            )
+
+
+def _cross_entropy_weight(given, losses):
+    if given is not None:
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or given < 0:
+            raise ValueError(f"`student_loss_weight` must be a number of at least 0. Received: {given!r}")
+        return float(given)
+    implied = [loss.student_loss_weight for loss in losses if isinstance(loss, losses_module.Hinton)]
+    if len(implied) > 1:
+        raise ValueError("Several Hinton losses each imply a cross-entropy weight: pass `student_loss_weight`.")
+    return implied[0] if implied else 1.0
+
+
+def _resolve_loss(loss, from_logits):
+    """A loss that reads the models' outputs as what they are."""
+    if loss is None:
+        loss = "sparse_categorical_crossentropy"
+    by_name = {
+        "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
+        "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
+    }
+    if isinstance(loss, str) and loss in by_name:
+        return by_name[loss](from_logits=from_logits)
+    if isinstance(loss, keras.losses.Loss):
+        expects_logits = loss.get_config().get("from_logits", from_logits)
+        if expects_logits != from_logits:
+            raise ValueError(
+                f"`loss` must be made with from_logits={from_logits}, as the distiller is. "
+                f"Received: {type(loss).__name__}(from_logits={expects_logits})"
+            )
+    return loss
+
+
+def _num_replicas():
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync

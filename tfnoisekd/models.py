@@ -1,0 +1,184 @@
+"""Wide residual networks, and what can be read off any Keras model: outputs, features by layer name, dropout."""
+
+import keras
+from keras import layers
+
+GROUP_WIDTHS = (16, 32, 64)
+
+
+def wide_resnet(depth, width, num_classes=10, input_shape=(32, 32, 3), dropout=0.0):
+    """A pre-activation Wide ResNet, WRN-`depth`-`width` (Zagoruyko & Komodakis, 2016), that outputs logits.
+
+    The networks of the paper: WRN-40-2 teaches (2,243,546 trainable parameters at 10 classes, 32x32x3), WRN-16-2
+    learns (691,674). The model is functional and made of plain Keras layers only, so that a machine without this
+    package can load it. Features by layer name: `group1`, `group2`, `group3` (the raw residual sum at the end of each
+    group), `embedding` (the global average pool) and `logits`.
+
+    Args:
+        depth: Number of layers, 6n + 4 with n >= 1 blocks in each of the three groups: 10, 16, 22, 28, 40, ...
+        width: Widening factor k >= 1; the groups have 16k, 32k and 64k channels.
+        num_classes: Number of logits, at least 2.
+        input_shape: (height, width, channels) of the images, whose values lie in [0, 1]; height and width at least 4.
+        dropout: Rate in [0, 1) of the dropout between the second ReLU and the second convolution of each block; at 0
+            no dropout layer is made. A teacher for `TeacherDropout` needs a rate above 0.
+
+    Returns:
+        A `keras.Model`: float images (batch, height, width, channels) -> float32 logits (batch, num_classes).
+
+    Raises:
+        ValueError: If an argument is outside the ranges above.
+
+    Example:
+
+    >>> student = wide_resnet(16, 2)
+    >>> student.get_layer("embedding").output.shape
+    (None, 128)
+    """
+    _check_wide_resnet(depth, width, num_classes, input_shape, dropout)
+    blocks = (depth - 4) // 6
+    inputs = keras.Input(tuple(input_shape), name="image")
+    x = _conv(16, 3, 1, "stem")(inputs)
+    for group, base in enumerate(GROUP_WIDTHS, start=1):
+        for block in range(1, blocks + 1):
+            stride = 2 if group > 1 and block == 1 else 1
+            end = f"group{group}" if block == blocks else None
+            x = _block(x, base * width, stride, dropout, f"group{group}_block{block}", end)
+    x = _norm_relu(x, "final")
+    x = layers.GlobalAveragePooling2D(name="embedding")(x)
+    # float32 also under mixed precision: temperatures and small robustness gradients need the range.
+    x = layers.Dense(num_classes, kernel_initializer="he_normal", dtype="float32", name="logits")(x)
+    return keras.Model(inputs, x, name=f"wrn_{depth}_{width}")
+
+
+def _check_wide_resnet(depth, width, num_classes, input_shape, dropout):
+    if not isinstance(depth, int) or depth < 10 or (depth - 4) % 6:
+        nearest = max(10, 6 * round((depth - 4) / 6) + 4) if isinstance(depth, (int, float)) else 16
+        raise ValueError(
+            f"`depth` must be 6n + 4 with n >= 1 (10, 16, 22, 28, 34, 40, ...). Received: depth={depth!r}; "
+            f"the nearest possible depth is {nearest}."
+        )
+    if not isinstance(width, int) or width < 1:
+        raise ValueError(f"`width` must be an integer of at least 1. Received: width={width!r}")
+    if not isinstance(num_classes, int) or num_classes < 2:
+        raise ValueError(f"`num_classes` must be an integer of at least 2. Received: num_classes={num_classes!r}")
+    if len(input_shape) != 3 or any(side is not None and side < 4 for side in input_shape[:2]):
+        raise ValueError(
+            "`input_shape` must be (height, width, channels) with height and width of at least 4. "
+            f"Received: input_shape={tuple(input_shape)}"
+        )
+    if not 0 <= dropout < 1:
+        raise ValueError(f"`dropout` must be at least 0 and below 1. Received: dropout={dropout!r}")
+
+
+def _conv(filters, size, stride, name):
+    return layers.Conv2D(
+        filters, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal", name=name
+    )
+
+
+def _norm_relu(x, name):
+    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _block(x, filters, stride, dropout, name, end):
+    out = _norm_relu(x, f"{name}_1")
+    # Where the shape changes, the shortcut sees the pre-activated input; elsewhere it is the identity.
+    shortcut = x if x.shape[-1] == filters else _conv(filters, 1, stride, f"{name}_shortcut")(out)
+    out = _conv(filters, 3, stride, f"{name}_conv1")(out)
+    out = _norm_relu(out, f"{name}_2")
+    if dropout:
+        out = layers.Dropout(dropout, name=f"{name}_dropout")(out)
+    out = _conv(filters, 3, 1, f"{name}_conv2")(out)
+    return layers.Add(name=end or f"{name}_sum")([shortcut, out])
+
+
+def input_shape(model):
+    """Shape of one input example of a model with one input, such as (32, 32, 3); `None` where it is not known."""
+    inputs = getattr(model, "inputs", None)
+    return tuple(inputs[0].shape[1:]) if inputs and len(inputs) == 1 else None
+
+
+def output_shape(model):
+    """Shape of one output example of a model with one output, such as (10,); `None` where it is not known."""
+    outputs = getattr(model, "outputs", None)
+    return tuple(outputs[0].shape[1:]) if outputs and len(outputs) == 1 else None
+
+
+def check_outputs(model, role, from_logits):
+    """Refuses models that do not give one tensor of logits (or of probabilities, if `from_logits` is False).
+
+    Args:
+        model: Any built Keras model; only functional and Sequential ones can be looked into.
+        role: "teacher" or "student", for the message.
+        from_logits: What the outputs are meant to be.
+
+    Raises:
+        ValueError: If the model has several outputs, or ends in another activation than `from_logits` says.
+    """
+    outputs = getattr(model, "outputs", None)
+    if not outputs:
+        return
+    if len(outputs) != 1:
+        raise ValueError(f"`{role}` must have one output tensor, of logits. Received: {len(outputs)} outputs")
+    activation = _final_activation(model)
+    if from_logits and activation in ("softmax", "sigmoid"):
+        raise ValueError(
+            f"`{role}` must output logits. Received: '{model.name}', which ends in a {activation}. "
+            "Drop the activation of its last layer, or pass from_logits=False if both models end in a softmax."
+        )
+    if not from_logits and activation != "softmax":
+        raise ValueError(
+            f"`{role}` must end in a softmax, since from_logits=False. "
+            f"Received: '{model.name}', which ends in {activation or 'no activation'}."
+        )
+
+
+def _final_activation(model):
+    """Name of the activation that makes a functional or Sequential model's output, or `None`."""
+    operation = model.outputs[0]._keras_history.operation
+    if isinstance(operation, keras.Model) and getattr(operation, "outputs", None):
+        return _final_activation(operation)
+    if isinstance(operation, keras.layers.Softmax):
+        return "softmax"
+    if isinstance(operation, keras.Layer):
+        name = getattr(getattr(operation, "activation", None), "__name__", None)
+    else:
+        name = type(operation).__name__.lower()  # keras.ops.softmax(x) on a symbolic tensor
+    return name if name in ("softmax", "sigmoid") else None
+
+
+def varies_in_training(model, draws=3):
+    """Whether two forward passes with `training=True` can differ: whether dropout (or any layer's noise) is active.
+
+    Args:
+        model: Built Keras model.
+        draws: How many further passes over random inputs are compared with the first, where no layer of Keras's
+            dropout family with a positive rate is found.
+
+    Returns:
+        True or False; False for a model of unknown input shape without such a layer.
+    """
+    if any(_is_active_dropout(layer) for layer in _flatten(model)):
+        return True
+    shape = input_shape(model)
+    if shape is None or None in shape:
+        return False
+    trainable = model.trainable
+    model.trainable = False  # BatchNorm must neither vary nor learn from this
+    inputs = keras.random.uniform((8, *shape), seed=0)
+    first = keras.ops.convert_to_numpy(model(inputs, training=True))
+    varies = any((keras.ops.convert_to_numpy(model(inputs, training=True)) != first).any() for _ in range(draws))
+    model.trainable = trainable
+    return varies
+
+
+def _is_active_dropout(layer):
+    return isinstance(layer, (layers.Dropout, layers.AlphaDropout, layers.GaussianDropout)) and layer.rate > 0
+
+
+def _flatten(model):
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _flatten(layer)

@@ -1,0 +1,260 @@
+"""A run directory: what is in it, provenance, atomic writes, checkpoints that survive a crash."""
+
+import contextlib
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import time
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+RECORD = "run.json"
+STUDENT = "student.keras"
+PACKAGES = ("tensorflow", "keras", "jax", "numpy", "tensorflow-datasets", "cleverhans", "tf2onnx")
+
+
+class Run:
+    """One training on disk.
+
+    A run directory holds `run.json` (status, configuration, provenance, results), `checkpoint.npz` and the one before,
+    `history.csv`, `tensorboard/` and, once finished, `student.keras`.
+
+    Attributes:
+        path: The directory.
+        record: Contents of `run.json`.
+    """
+
+    def __init__(self, path, record):
+        self.path = Path(path)
+        self.record = record
+
+    @classmethod
+    def create(cls, path, config, command=None):
+        """Makes a new run directory.
+
+        Args:
+            path: Directory that does not exist, or is empty.
+            config: Mapping of settings, JSON-serialisable.
+            command: The command line that asked for it.
+
+        Raises:
+            FileExistsError: If the directory holds anything.
+        """
+        path = Path(path)
+        if (path / RECORD).exists():
+            raise FileExistsError(
+                f"`output` {path} holds another run, which is never overwritten: name another folder, "
+                f"or go on with it by `--resume {path}`"
+            )
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FileExistsError(f"`output` {path} is not an empty folder: name another one")
+        path.mkdir(parents=True, exist_ok=True)
+        run = cls(path, {"status": "running", "config": config, "provenance": {**provenance(), "command": command}})
+        run.write()
+        return run
+
+    @classmethod
+    def open(cls, path):
+        """Reads a run directory.
+
+        Raises:
+            FileNotFoundError: If it is none.
+            ValueError: If its record can't be read.
+        """
+        record = Path(path) / RECORD
+        if not record.is_file():
+            raise FileNotFoundError(f"{path} is not a run folder: it has no {RECORD}")
+        try:
+            return cls(path, json.loads(record.read_text(encoding="utf-8")))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{record} is damaged: {error}") from None
+
+    @property
+    def finished(self):
+        return self.record["status"] == "finished"
+
+    @property
+    def student_path(self):
+        """The trained student.
+
+        Raises:
+            FileNotFoundError: If the run has not finished.
+        """
+        if not self.finished:
+            raise FileNotFoundError(
+                f"{self.path} has not finished ({self.record['status']}): "
+                f"go on with it by `tfnoisekd train --resume {self.path}`"
+            )
+        return self.path / STUDENT
+
+    def update(self, **entries):
+        """Sets entries of the record and writes it."""
+        self.record.update(entries)
+        self.write()
+
+    def write(self):
+        with replacing(self.path / RECORD) as temporary:
+            temporary.write_text(json.dumps(self.record, indent=2) + "\n", encoding="utf-8")
+
+
+def new_path(root, name):
+    """The first of root/name-1, root/name-2, ... that does not exist."""
+    number = 1
+    while (Path(root) / f"{name}-{number}").exists():
+        number += 1
+    return Path(root) / f"{name}-{number}"
+
+
+def newest_finished(root):
+    """The run under `root` that finished last.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    found = [Run.open(record.parent) for record in Path(root).glob(f"*/{RECORD}")]
+    found = [run for run in found if run.finished]
+    if not found:
+        raise FileNotFoundError(f"There is no finished run in {root}: train one by `tfnoisekd train`, or name a run")
+    return max(found, key=lambda run: run.record["finished_at"])
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """A temporary path beside `path` that takes its place on success and is removed on failure.
+
+    What stood at `path` survives any failure, a full disk included.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Checkpoint:
+    """The last two states of a training, each written whole or not at all, each checked when read.
+
+    Keras's BackupAndRestore writes in place, so that a full disk or a kill in the middle costs the only copy.
+
+    Args:
+        folder: Run directory.
+        digest: Identifies the configuration; a checkpoint of another one is refused.
+    """
+
+    def __init__(self, folder, digest):
+        self.latest = Path(folder) / "checkpoint.npz"
+        self.previous = Path(folder) / "checkpoint.previous.npz"
+        self.digest = digest
+
+    def save(self, epoch, groups):
+        """Writes a state.
+
+        Args:
+            epoch: Number of epochs done.
+            groups: Mapping of group name -> list of arrays.
+
+        Raises:
+            OSError: If the disk is full or the like; the last good checkpoint is still there.
+        """
+        arrays = {f"{name}/{i:05d}": np.asarray(a) for name, group in groups.items() for i, a in enumerate(group)}
+        with replacing(self.latest) as temporary:
+            np.savez(temporary, epoch=np.int64(epoch), digest=np.array(self.digest), **arrays)
+            if self.latest.exists():
+                os.replace(self.latest, self.previous)
+
+    def load(self):
+        """The newest readable state: (epochs done, groups), or `None` if there is none yet.
+
+        Raises:
+            ValueError: If checkpoints exist but none can be read, or they belong to another configuration.
+        """
+        damaged = []
+        for path in (self.latest, self.previous):
+            if not path.exists():
+                continue
+            try:
+                state = self._read(path)
+            except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zipfile.error) as error:
+                damaged.append(f"{path.name} ({type(error).__name__})")
+                continue
+            if damaged:
+                warnings.warn(f"{damaged[0]} is damaged: going on from epoch {state[0]} instead", stacklevel=2)
+            return state
+        if damaged:
+            raise ValueError(f"No checkpoint in {self.latest.parent} can be read: {', '.join(damaged)}; train anew")
+        return None
+
+    def _read(self, path):
+        with np.load(path, allow_pickle=False) as file:
+            digest = str(file["digest"])
+            groups = {}
+            for key in sorted(file.files):
+                name, _, index = key.partition("/")
+                if index:
+                    groups.setdefault(name, []).append(file[key])
+            epoch = int(file["epoch"])
+        if digest != self.digest:
+            raise ValueError(f"{path} belongs to another configuration")
+        return epoch, groups
+
+
+def provenance():
+    """Where a number comes from: code, versions, device, time."""
+    import tfnoisekd
+
+    versions = {"python": platform.python_version(), "tfnoisekd": tfnoisekd.__version__}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "code": _commit(),
+        "versions": versions,
+        "device": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "started_at": now(),
+    }
+
+
+def now():
+    """Date and time in UTC, ISO 8601 with microseconds, so that runs sort by it."""
+    return datetime.datetime.fromtimestamp(time.time(), datetime.timezone.utc).isoformat(timespec="microseconds")
+
+
+def file_digest(path):
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file):
+    digest = hashlib.sha256()  # Python 3.10
+    for block in iter(lambda: file.read(1 << 20), b""):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _commit():
+    """Commit of the source tree the package runs from, or `None` where it is installed without one."""
+    folder = Path(__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        tracked = subprocess.run(
+            ["git", "-C", str(folder), "ls-files", "--error-unmatch", Path(__file__).name],
+            capture_output=True,
+            timeout=10,
+        )
+        if tracked.returncode:
+            return None
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.TimeoutExpired):
+        return None
