@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 import numpy as np
+from tfnoisekd.export import files
 
 from tfnoisekd.evaluation import accuracy
 from tfnoisekd.evaluation.calibration import check_labels, check_logits
-from tfnoisekd.export import files
 
 BATCH_SIZE = 256
 SINGLE_IMAGES = 8  # this many images are also run one by one, as a device does
@@ -166,7 +166,7 @@ def rejected(format, partial, path, reason):
 
 
 def check_model(model):
-    """Raises unless this is a Keras model on TensorFlow whose `call` takes one input."""
+    """Raises unless this is a Keras model on TensorFlow that computes in float32 and whose `call` takes one input."""
     import keras
 
     if keras.config.backend() != "tensorflow":
@@ -177,6 +177,12 @@ def check_model(model):
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"`model` must be a keras.Model. Received: {type(model).__name__}; load it with keras.models.load_model."
+        )
+    low = sorted({layer.compute_dtype for layer in (model, *model.layers)} & {"float16", "bfloat16"})
+    if low:
+        raise ValueError(
+            f"`model` must compute in float32. Received: layers that compute in {', '.join(low)}; build it anew under "
+            "keras.config.set_dtype_policy('float32') and copy the weights with set_weights(model.get_weights())."
         )
     required = [
         parameter.name

@@ -18,7 +18,7 @@ _HOME = {
 }
 _MODULES = ("config", "data", "distiller", "evaluation", "losses", "methods", "models", "noise", "runs", "training")
 
-__all__ = [*_HOME, *_MODULES]  # noqa: PLE0604 (names resolved by __getattr__)
+__all__ = [*_HOME, *_MODULES]
 
 
 def __getattr__(name):

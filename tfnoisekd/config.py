@@ -39,18 +39,24 @@ class Config(BaseModel):
 
     teacher: str = Field("wrn-40-2", description="wrn-DEPTH-WIDTH, a .keras file or a run folder")
     student: str = Field("wrn-16-2", pattern=r"^wrn-\d+-\d+$", description="wrn-DEPTH-WIDTH")
-    dropout: float | None = Field(None, ge=0, lt=1, description="dropout rate the teacher is trained with")
+    teacher_seed: int = Field(0, ge=0, lt=2**31, description="seed of the teacher, one for all students")
+    dropout: float | None = Field(
+        None, ge=0, lt=1, description="dropout rate of the teacher (where there is none, of the network itself)"
+    )
     sigma: float | None = Field(None, ge=0, allow_inf_nan=False, description="Gaussian noise on the student's input")
     rate: float | None = Field(None, ge=0, le=1, description="share of labels resampled in each batch")
     alpha: float = Field(0.9, ge=0, le=1, description="weight of Hinton's term; cross-entropy gets 1 - alpha")
     temperature: float = Field(4.0, gt=0, allow_inf_nan=False, description="softmax temperature")
 
     epochs: int | None = Field(None, ge=1, description="epochs of the student")
-    teacher_epochs: int | None = Field(None, ge=1, description="epochs of the teacher; default: the student's")
+    teacher_epochs: int | None = Field(None, ge=1, description="epochs of the teacher; default: as `epochs`, or 200")
     batch_size: int = Field(128, ge=1)
     learning_rate: float = Field(0.1, gt=0, allow_inf_nan=False)
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] | None = Field(
         None, description="shares of the epochs after which the learning rate falls"
+    )
+    teacher_milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] | None = Field(
+        None, description="the same for the teacher"
     )
     decay: float = Field(0.2, gt=0, le=1, description="factor of the learning rate at each milestone")
     momentum: float = Field(0.9, ge=0, lt=1)

@@ -1,5 +1,7 @@
 """The heart: a Keras model whose `train_step` injects noise at three places while a teacher supervises a student."""
 
+import inspect
+import math
 from typing import Any, NamedTuple
 
 import keras
@@ -70,8 +72,8 @@ class Distiller(keras.Model):
         *,
         from_logits=True,
     ):
-        # The models cast for themselves, as they would alone.
-        super().__init__(name=name, autocast=False)
+        # The models cast for themselves, as they would alone; the student's policy decides about loss scaling.
+        super().__init__(name=name, dtype=getattr(student, "dtype_policy", None), autocast=False)
         self.distillation_losses = _as_losses(losses, teacher)
         self.noise = _as_noises(noise)
         _check_models(teacher, student, from_logits)
@@ -86,7 +88,7 @@ class Distiller(keras.Model):
             teacher.trainable = False
 
         parts = ["student_loss", *(f"{loss.name}_loss" for loss in self.distillation_losses), "regularization_loss"]
-        measures = [noise.measure for noise in self.noise if not noise.fickle_teacher]
+        measures = [noise.measure for noise in self.noise if noise.measure and not noise.fickle_teacher]
         self._trackers = {part: keras.metrics.Mean(name=part) for part in (*parts, *measures)}
         self._regularized = False  # known once the student has run: add_loss happens in call
         self._probe = self._make_probe()
@@ -153,7 +155,7 @@ class Distiller(keras.Model):
             noisy_labels, labels_measure = noise.perturb_labels(noisy_labels, self._num_classes, self.noise_seed)
             for measure in (inputs_measure, labels_measure):
                 if measure is not None:
-                    self._track(noise.measure, measure, ops.shape(x)[0])
+                    self._track(noise.measure, measure, ops.shape(noisy_labels)[0])
         return x, _Targets(labels, noisy_labels, teacher_outputs), sample_weight
 
     def _supervise_stateless(self, state, data):
@@ -287,8 +289,11 @@ def _as_losses(losses, teacher):
         losses = () if teacher is None else (losses_module.Hinton(),)
     losses = tuple(losses) if isinstance(losses, (list, tuple)) else (losses,)
     for loss in losses:
-        if not isinstance(loss, keras.distillation.DistillationLoss):
+        if not isinstance(loss, keras.distillation.DistillationLoss) or not hasattr(loss, "weight"):
             raise ValueError(f"`losses` must hold distillation losses such as `Hinton()`. Received: {loss!r}")
+    names = [loss.name for loss in losses]
+    if len(set(names)) < len(names):
+        raise ValueError(f"`losses` must have different names, under which they are logged. Received: {names}")
     if losses and teacher is None:
         raise ValueError(f"`losses` need a teacher. Received: teacher=None, losses={list(losses)}")
     return losses
@@ -356,12 +361,10 @@ def _check_noise(noises, teacher, student):
 
 def _cross_entropy_weight(given, losses):
     if given is not None:
-        if isinstance(given, bool) or not isinstance(given, (int, float)) or given < 0:
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given < math.inf:
             raise ValueError(f"`student_loss_weight` must be a number of at least 0. Received: {given!r}")
         return float(given)
     implied = [loss.student_loss_weight for loss in losses if isinstance(loss, losses_module.Hinton)]
-    if len(implied) > 1:
-        raise ValueError("Several Hinton losses each imply a cross-entropy weight: pass `student_loss_weight`.")
     return implied[0] if implied else 1.0
 
 
@@ -371,10 +374,17 @@ def _resolve_loss(loss, from_logits):
         loss = "sparse_categorical_crossentropy"
     by_name = {
         "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
+        "SparseCategoricalCrossentropy": keras.losses.SparseCategoricalCrossentropy,
         "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
+        "CategoricalCrossentropy": keras.losses.CategoricalCrossentropy,
     }
-    if isinstance(loss, str) and loss in by_name:
-        return by_name[loss](from_logits=from_logits)
+    if isinstance(loss, str):
+        loss = by_name[loss](from_logits=from_logits) if loss in by_name else keras.losses.get(loss)
+    if inspect.isfunction(loss) and from_logits and "from_logits" in inspect.signature(loss).parameters:
+        raise ValueError(
+            "`loss` must be made with from_logits=True, as the distiller is: pass an object such as "
+            f"`SparseCategoricalCrossentropy(from_logits=True)`. Received: the function {loss.__name__}"
+        )
     if isinstance(loss, keras.losses.Loss):
         expects_logits = loss.get_config().get("from_logits", from_logits)
         if expects_logits != from_logits:

@@ -1,11 +1,12 @@
-"""One table: method name -> losses, noise, defaults and schedule. Adding a method is one row and one function."""
+"""One table: method name -> losses, noise, defaults and schedule. Adding a method is one row and one function.
+
+Losses and noises are imported where they are made, so that a wrong method is an error at once, before TensorFlow loads.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tfnoisekd.config import nearest
-from tfnoisekd.losses import Hinton
-from tfnoisekd.noise import InputNoise, LabelNoise, TeacherDropout
 
 EPOCHS = 200
 MILESTONES = (0.3, 0.6, 0.75)  # epochs 60, 120 and 150 of 200
@@ -42,6 +43,8 @@ def _alone(config):
 
 
 def _hinton(config):
+    from tfnoisekd.losses import Hinton
+
     return [Hinton(config.alpha, config.temperature)]
 
 
@@ -82,17 +85,39 @@ def resolve(config):
     if method.fickle_teacher:
         dropout = filled.get("dropout", config.dropout)
         epochs, milestones = (250 if dropout <= 0.2 else 300 if dropout <= 0.3 else 350), (0.3, 0.6, 0.8)
-    if config.epochs is None:
-        filled["epochs"] = epochs
-    if config.teacher_epochs is None:
-        filled["teacher_epochs"] = filled.get("epochs", config.epochs)
-    if config.milestones is None:
-        filled["milestones"] = milestones
+    schedule = {
+        "epochs": epochs,
+        "milestones": milestones,
+        "teacher_epochs": config.epochs or EPOCHS,
+        "teacher_milestones": MILESTONES,
+    }
+    filled.update({key: value for key, value in schedule.items() if getattr(config, key) is None})
     return config.model_copy(update=filled)
+
+
+def teacher_config(config):
+    """The resolved configuration of the run that trains the teacher of a resolved configuration: a plain baseline.
+
+    It holds nothing that only concerns the student, so that students of all methods and seeds share one teacher.
+    """
+    shared = ("data", "data_dir", "image_size", "validation_size", "test_size", "split_seed", "skip_bad_images")
+    shared += ("crop_padding", "flip", "dropout", "batch_size", "learning_rate", "decay", "momentum", "weight_decay")
+    return resolve(
+        type(config)(
+            method="baseline",
+            student=config.teacher,
+            epochs=config.teacher_epochs,
+            milestones=config.teacher_milestones,
+            seed=config.teacher_seed,
+            **{key: getattr(config, key) for key in shared},
+        )
+    )
 
 
 def noises(config):
     """The noises of a resolved configuration: the method's own, and any other whose setting is above 0."""
+    from tfnoisekd.noise import InputNoise, LabelNoise, TeacherDropout
+
     found = []
     if config.sigma:
         found.append(InputNoise(config.sigma))

@@ -1,5 +1,9 @@
 """Wide residual networks, and what can be read off any Keras model: outputs, features by layer name, dropout."""
 
+import re
+import zipfile
+from pathlib import Path
+
 import keras
 from keras import layers
 
@@ -48,6 +52,65 @@ def wide_resnet(depth, width, num_classes=10, input_shape=(32, 32, 3), dropout=0
     # float32 also under mixed precision: temperatures and small robustness gradients need the range.
     x = layers.Dense(num_classes, kernel_initializer="he_normal", dtype="float32", name="logits")(x)
     return keras.Model(inputs, x, name=f"wrn_{depth}_{width}")
+
+
+def from_name(name, num_classes, input_shape, dropout=0.0):
+    """The Wide ResNet that a name such as "wrn-16-2" stands for; see `wide_resnet`.
+
+    Raises:
+        ValueError: If the name is not of that form, or names an impossible network.
+    """
+    if not is_name(name):
+        raise ValueError(f"`name` must look like wrn-16-2. Received: {name}")
+    depth, width = (int(part) for part in name.split("-")[1:])
+    return wide_resnet(depth, width, num_classes, input_shape, dropout)
+
+
+def is_name(name):
+    """Whether a string names a network (wrn-DEPTH-WIDTH) rather than a file."""
+    return re.fullmatch(r"wrn-\d+-\d+", str(name)) is not None
+
+
+def load(path, *, unsafe=False):
+    """Loads a saved Keras model in Keras's safe mode.
+
+    Args:
+        path: A `.keras` (or legacy `.h5`) file.
+        unsafe: Also load files that carry code, such as lambda layers. Only for files you trust.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no Keras model, is damaged, or would need `unsafe`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no model file {path}")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=not unsafe)
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())
+        if "safe_mode" in reason or "lambda" in reason.lower():
+            raise ValueError(
+                f"{path} carries Python code, which is not run unless you trust the file and say so: "
+                "`--unsafe` on the command line, unsafe=True in Python"
+            ) from error
+        raise ValueError(f"{path} is not a Keras model that can be read: {reason[:200]}") from error
+
+
+def check_fits(model, role, num_classes, image_shape):
+    """Refuses a model that does not fit the data.
+
+    Raises:
+        ValueError: If the model's input is not `image_shape` (height, width, channels) or its output not `num_classes`.
+    """
+    shape = input_shape(model)
+    if shape is not None and (
+        len(shape) != 3 or any(a not in (None, b) for a, b in zip(shape, image_shape, strict=True))
+    ):
+        raise ValueError(f"`{role}` must take images of shape {tuple(image_shape)}. Received: a model of input {shape}")
+    outputs = output_shape(model)
+    if outputs is not None and outputs != (num_classes,):
+        raise ValueError(f"`{role}` must have {num_classes} outputs, one for each class. Received: outputs {outputs}")
 
 
 def _check_wide_resnet(depth, width, num_classes, input_shape, dropout):
@@ -121,7 +184,7 @@ def check_outputs(model, role, from_logits):
         return
     if len(outputs) != 1:
         raise ValueError(f"`{role}` must have one output tensor, of logits. Received: {len(outputs)} outputs")
-    activation = _final_activation(model)
+    activation = _final_activation(outputs[0])
     if from_logits and activation in ("softmax", "sigmoid"):
         raise ValueError(
             f"`{role}` must output logits. Received: '{model.name}', which ends in a {activation}. "
@@ -134,11 +197,13 @@ def check_outputs(model, role, from_logits):
         )
 
 
-def _final_activation(model):
-    """Name of the activation that makes a functional or Sequential model's output, or `None`."""
-    operation = model.outputs[0]._keras_history.operation
+def _final_activation(output):
+    """Name of the activation that makes a functional or Sequential model's output tensor, or `None`."""
+    operation = output._keras_history.operation
     if isinstance(operation, keras.Model) and getattr(operation, "outputs", None):
-        return _final_activation(operation)
+        return _final_activation(operation.outputs[0])
+    if isinstance(operation, layers.Activation) and operation.activation is keras.activations.linear:
+        return _final_activation(operation.input)  # only a cast: the last layer of many mixed-precision models
     if isinstance(operation, keras.layers.Softmax):
         return "softmax"
     if isinstance(operation, keras.Layer):

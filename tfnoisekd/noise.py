@@ -70,6 +70,8 @@ class InputNoise(Noise):
         self.stddev = float(stddev)
 
     def perturb_inputs(self, inputs, seed):
+        if isinstance(inputs, (dict, list, tuple)):
+            raise ValueError(f"`InputNoise` needs models with one input. Received: {len(inputs)} inputs")
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if "float" not in dtype:
             raise ValueError(

@@ -184,13 +184,15 @@ class Checkpoint:
             if not path.exists():
                 continue
             try:
-                state = self._read(path)
-            except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zipfile.error) as error:
+                digest, epoch, groups = self._read(path)
+            except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
                 damaged.append(f"{path.name} ({type(error).__name__})")
                 continue
+            if digest != self.digest:
+                raise ValueError(f"{path} belongs to another configuration: name another folder")
             if damaged:
-                warnings.warn(f"{damaged[0]} is damaged: going on from epoch {state[0]} instead", stacklevel=2)
-            return state
+                warnings.warn(f"{damaged[0]} is damaged: going on after epoch {epoch} instead", stacklevel=2)
+            return epoch, groups
         if damaged:
             raise ValueError(f"No checkpoint in {self.latest.parent} can be read: {', '.join(damaged)}; train anew")
         return None
@@ -203,10 +205,7 @@ class Checkpoint:
                 name, _, index = key.partition("/")
                 if index:
                     groups.setdefault(name, []).append(file[key])
-            epoch = int(file["epoch"])
-        if digest != self.digest:
-            raise ValueError(f"{path} belongs to another configuration")
-        return epoch, groups
+            return digest, int(file["epoch"]), groups
 
 
 def provenance():
@@ -220,7 +219,7 @@ def provenance():
     return {
         "code": _commit(),
         "versions": versions,
-        "device": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "device": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
         "started_at": now(),
     }
 
@@ -241,6 +240,14 @@ def _digest(file):
     for block in iter(lambda: file.read(1 << 20), b""):
         digest.update(block)
     return digest.hexdigest()
+
+
+def _processor():
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _commit():

@@ -1,0 +1,46 @@
+"""`tfnoisekd info`."""
+
+import json
+
+import click
+from tfnoisekd.cli.train import RUNS
+
+
+@click.command()
+@click.argument("path", metavar="[RUN]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="the whole record as JSON")
+@RUNS
+def command(path, as_json, root):
+    """Show what a run did, with what, and how it came out (default: the newest finished run)."""
+    from tfnoisekd.runs import Run, newest_finished
+
+    run = Run.open(path) if path else newest_finished(root)
+    if as_json:
+        click.echo(json.dumps(run.record, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from tfnoisekd.cli.results import print_results
+
+    table = Table(title=str(run.path), show_header=False, title_justify="left")
+    table.add_row("status", run.record["status"])
+    if run.record.get("error"):
+        table.add_row("error", run.record["error"])
+    for part in ("data", "teacher", "provenance"):
+        for key, value in (run.record.get(part) or {}).items():
+            table.add_row(f"{part} {key}", _short(value))
+    table.add_row("settings", _short(run.record["config"]))
+    for key in ("finished_at", "training_seconds", "student_parameters", "student_sha256"):
+        if key in run.record:
+            table.add_row(key.replace("_", " "), str(run.record[key]))
+    Console(markup=False).print(table)
+    if run.finished:
+        print_results(run.record["results"], per_class=True)
+
+
+def _short(value):
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items() if item is not None)
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return str(value)

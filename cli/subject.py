@@ -1,0 +1,72 @@
+"""What `evaluate` and `export` work on: a run or a model file, with the data that goes with it."""
+
+import functools
+from pathlib import Path
+
+import click
+from tfnoisekd.cli.options import DATA_SETTINGS
+
+from tfnoisekd import config, models, runs, training
+
+
+class Subject:
+    """A model, where it came from and its data.
+
+    Attributes:
+        model_path: The `.keras` file.
+        run: The `Run` it belongs to, or `None`.
+        config: Settings of its data.
+    """
+
+    def __init__(self, model_path, run, settings):
+        self.model_path = model_path
+        self.run = run
+        self.config = settings
+
+    @functools.cached_property
+    def data(self):
+        return training.load_data(self.config)
+
+    def load_model(self):
+        model = models.load(self.model_path, unsafe=self.config.unsafe)
+        models.check_fits(model, "model", self.data.num_classes, self.data.input_shape)
+        return model
+
+    def load_teacher(self, path=None):
+        """The teacher at `path`, else the run's own, else `None`."""
+        if path is None:
+            origin = self.run and self.run.record.get("teacher")
+            path = origin and origin["path"]
+            if path and not Path(path).exists():
+                click.echo(f"The run's teacher {path} is gone: no comparison with it.", err=True)
+                return None
+        if path is None:
+            return None
+        path = runs.Run.open(path).student_path if Path(path).is_dir() else path
+        teacher = models.load(path, unsafe=self.config.unsafe)
+        models.check_fits(teacher, "teacher", self.data.num_classes, self.data.input_shape)
+        return teacher
+
+
+def find_subject(path, root, overrides):
+    """A run or model file by path; the newest finished run of `root` where `path` is `None`.
+
+    Raises:
+        FileNotFoundError: If there is no such run or file, or the run has not finished.
+        ValueError: If a model file comes without `data`.
+    """
+    if path is None:
+        run = runs.newest_finished(root)
+        click.echo(f"Using the newest finished run, {run.path}", err=True)
+    elif Path(path).is_dir():
+        run = runs.Run.open(path)
+    elif Path(path).is_file():
+        if "data" not in overrides:
+            raise ValueError(f"`--data` must name the data that {path} is tested on: see `tfnoisekd datasets`")
+        return Subject(Path(path), None, config.build(overrides))
+    else:
+        raise FileNotFoundError(f"There is no run or model file {path}")
+    settings = run.record["config"]
+    if "data" in overrides:
+        settings = {key: value for key, value in settings.items() if key not in DATA_SETTINGS}
+    return Subject(run.student_path, run, config.build(settings, overrides))

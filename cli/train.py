@@ -1,0 +1,77 @@
+"""`tfnoisekd train`."""
+
+import sys
+
+import click
+from tfnoisekd.cli.options import given, settings
+
+RUNS = click.option(
+    "--runs", "root", metavar="DIR", default="runs", envvar="TFNOISEKD_RUNS", show_default=True, help="folder of runs"
+)
+
+
+@click.command()
+@click.option("--config", "source", metavar="NAME|FILE", help="a shipped configuration (digits, cifar10, svhn) or YAML")
+@click.option("--output", metavar="DIR", help="run folder to make; default: a new numbered one below --runs")
+@click.option("--resume", "resumed", metavar="RUN", help="go on with a run that was cut off")
+@RUNS
+@settings()
+def command(source, output, resumed, root, **values):
+    """Train a student, and its teacher first where there is none.
+
+    With no --config and no --data it trains on the embedded digits. Settings given here win over the configuration's;
+    without one, the defaults are the paper's.
+
+    \b
+    tfnoisekd train --method mc --rate 0.1
+    tfnoisekd train --config cifar10 --method ft --dropout 0.4
+    tfnoisekd train --data folder:photos --image-size 32 --method sr --sigma 0.05
+    """
+    overrides = given(values)
+    if resumed is not None:
+        if overrides or source or output:
+            raise click.UsageError("`--resume` takes a run's own configuration: give no other setting with it")
+        from tfnoisekd.runs import Run
+
+        if Run.open(resumed).finished:
+            click.echo(f"{resumed} has already finished: nothing to do.")
+            return
+    else:
+        config = _config(source, overrides)
+
+    from tfnoisekd.cli.backend import load_quietly
+
+    load_quietly()
+    from tfnoisekd.cli.progress import show_training
+    from tfnoisekd.cli.results import print_results
+
+    from tfnoisekd import training
+
+    words = " ".join(["tfnoisekd", *sys.argv[1:]])
+    if resumed is not None:
+        run = training.resume(resumed, root=root, command=words, progress=show_training)
+    else:
+        run = training.run(config, output, root=root, command=words, progress=show_training)
+    print_results(run.record["results"])
+    click.echo(f"\nStudent: {run.path / 'student.keras'}  ({run.record['student_parameters']:,} parameters)")
+    click.echo(f"Next:    tfnoisekd export {run.path} --tflite")
+
+
+def _config(source, overrides):
+    """The configuration asked for. The first words a user reads say on what data it trains."""
+    from tfnoisekd import config, methods
+
+    if source is None and overrides.get("data", "digits") == "digits":
+        chosen = config.load("digits", overrides)
+        if "data" not in overrides:
+            asked = "".join(f" --{key} {overrides[key]}" for key in ("method", "rate", "sigma") if key in overrides)
+            click.echo(
+                "Training on the embedded digits (1,797 real scans). "
+                f"For the paper's CIFAR-10 setting: tfnoisekd train --config cifar10{asked}"
+            )
+    elif source is None:
+        chosen = config.build(overrides)
+    else:
+        chosen = config.load(source, overrides)
+    methods.get(chosen.method)
+    return chosen

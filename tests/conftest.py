@@ -1,0 +1,57 @@
+"""Shared by all tests: quiet logs, repeatable weights, tiny models, and Python in a fresh process."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # the same sums in every run
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def run_python():
+    """Runs code in a fresh interpreter, and returns what it printed; fails the test if the code fails."""
+
+    def run(code, **environment):
+        path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONPATH": path, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def load_without_package(run_python):
+    """Loads a `.keras` file where this package cannot be imported, and returns its outputs for some inputs."""
+
+    def load(path, inputs, folder):
+        np.save(folder / "inputs.npy", inputs)
+        run_python(
+            "import sys; sys.modules['tfnoisekd'] = None\n"
+            "import keras, numpy\n"
+            f"model = keras.saving.load_model({str(path)!r})\n"
+            f"inputs = numpy.load({str(folder / 'inputs.npy')!r})\n"
+            f"numpy.save({str(folder / 'outputs.npy')!r}, keras.ops.convert_to_numpy(model(inputs, training=False)))\n"
+        )
+        return np.load(folder / "outputs.npy")
+
+    return load

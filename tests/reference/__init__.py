@@ -1,0 +1,1 @@
+"""Independent references of the formulas: NumPy, float64, loops."""

@@ -1,0 +1,177 @@
+"""Fits a distiller by the recipe: schedule, determinism, checkpoints, logs. What `Distiller.fit` adds to a run."""
+
+import csv
+import math
+import zlib
+
+import keras
+import numpy as np
+
+from tfnoisekd.data import Batches
+from tfnoisekd.optimizers import CoupledSGD
+
+DRAWS_PER_EPOCH = 1 << 20  # room for the draws of one seed generator within an epoch
+HISTORY = "history.csv"
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss became infinite or not a number."""
+
+
+def fit(distiller, config, data, folder, checkpoint, progress=None):
+    """Trains a distiller on the training split, going on from the last checkpoint if there is one.
+
+    Args:
+        distiller: `Distiller`, not compiled.
+        config: Resolved `Config`.
+        data: `data.ImageData`.
+        folder: Run directory, for logs.
+        checkpoint: `runs.Checkpoint`.
+        progress: Keras callback that shows the training.
+
+    Returns:
+        The epochs trained now, a list of dicts.
+
+    Raises:
+        NonFiniteLossError: If the loss stops being a number.
+        OSError: If a checkpoint can't be written; the last good one stays.
+    """
+    batches = Batches(
+        data.train,
+        config.batch_size,
+        shuffle=True,
+        crop_padding=data.crop_padding if config.crop_padding is None else config.crop_padding,
+        flip=data.flip if config.flip is None else config.flip,
+        seed=config.seed,
+    )
+    optimizer = CoupledSGD(_schedule(config, len(batches)), config.momentum, config.weight_decay)
+    # XLA is slower than TensorFlow's own kernels on CPUs; JAX has nothing else.
+    distiller.compile(optimizer, jit_compile=keras.backend.backend() == "jax")
+    optimizer.build(distiller.trainable_variables)
+    start = _restore(distiller, checkpoint)
+    _trim(folder / HISTORY, start)
+    if start >= config.epochs:
+        return []
+
+    callbacks = [
+        _Epochs(batches, config.seed),
+        _StopOnNonFiniteLoss(),
+        keras.callbacks.CSVLogger(folder / HISTORY, append=start > 0),
+        _SaveCheckpoint(checkpoint),
+    ]
+    if keras.backend.backend() == "tensorflow":
+        callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False))
+    if progress is not None:
+        callbacks.append(progress)
+    validation = Batches(data.validation, 256) if data.validation else None
+    history = distiller.fit(
+        batches,
+        epochs=config.epochs,
+        initial_epoch=start,
+        validation_data=validation,
+        callbacks=callbacks,
+        shuffle=False,  # the batches shuffle themselves, by seed and epoch
+        verbose=0,
+    )
+    return [dict(zip(history.history, row, strict=True)) for row in zip(*history.history.values(), strict=True)]
+
+
+def seed_everything(seed):
+    """Seeds Python, NumPy and the backend, and asks TensorFlow for deterministic kernels."""
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def _schedule(config, steps_per_epoch):
+    """Learning rate by step: times `decay` from the first step of each milestone's epoch on."""
+    # Keras keeps the old value at the boundary itself.
+    boundaries = [round(share * config.epochs) * steps_per_epoch - 1 for share in config.milestones]
+    values = [config.learning_rate * config.decay**i for i in range(len(boundaries) + 1)]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
+
+
+def _state(distiller):
+    """What training changes. Seeds are not among it: `_Epochs` derives them from the epoch."""
+    return {"student": distiller.student.weights, "optimizer": distiller.optimizer.variables}
+
+
+def _restore(distiller, checkpoint):
+    """Loads the last checkpoint into the distiller; returns the number of epochs done."""
+    found = checkpoint.load()
+    if found is None:
+        return 0
+    epoch, groups = found
+    for name, variables in _state(distiller).items():
+        for variable, value in zip(variables, groups[name], strict=True):
+            variable.assign(value)
+    return epoch
+
+
+def _trim(path, epochs):
+    """Drops the rows of a history from `epochs` on: they are trained again."""
+    if not path.exists():
+        return
+    with open(path, newline="", encoding="utf-8") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *(row for row in rows if row and int(row[0]) < epochs)])
+
+
+class _Epochs(keras.callbacks.Callback):
+    """Sets batches and every seed generator to the epoch, so that an epoch never depends on how it was reached."""
+
+    def __init__(self, batches, seed):
+        super().__init__()
+        self.batches = batches
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.set_epoch(epoch)
+        generators = [v for v in self.model.variables if v.name == "seed_generator_state"]
+        for index, state in enumerate(generators):
+            key = zlib.crc32(f"{self.seed} {index}".encode()) >> 1
+            state.assign(np.array([key, epoch * DRAWS_PER_EPOCH % 2**31], dtype="int64"))
+
+
+class _StopOnNonFiniteLoss(keras.callbacks.Callback):
+    """Keras's TerminateOnNaN stops without a word; this says where, and what to try."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        # The logged loss is the epoch's mean so far: once not finite, it stays so. Reading it waits for the device.
+        if batch % 20 == 0:
+            self._check(logs["loss"], f"step {batch + 1}")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check(logs["loss"], "its end")
+
+    def _check(self, loss, where):
+        if not math.isfinite(float(loss)):
+            raise NonFiniteLossError(
+                f"The loss became {float(loss)} in epoch {self.epoch + 1}, by {where}. "
+                "Try a smaller `--learning-rate`, or look at the data."
+            )
+
+
+class _SaveCheckpoint(keras.callbacks.Callback):
+    def __init__(self, checkpoint):
+        super().__init__()
+        self.checkpoint = checkpoint
+
+    def on_epoch_end(self, epoch, logs=None):
+        groups = {
+            name: [keras.ops.convert_to_numpy(variable) for variable in variables]
+            for name, variables in _state(self.model).items()
+        }
+        try:
+            self.checkpoint.save(epoch + 1, groups)
+        except OSError as error:
+            raise OSError(
+                f"The checkpoint of epoch {epoch + 1} could not be written ({error}). The one before is intact: "
+                f"make room and `tfnoisekd train --resume {self.checkpoint.latest.parent}`"
+            ) from error

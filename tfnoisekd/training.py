@@ -1,0 +1,152 @@
+"""run(config): the main path, read from top to bottom. Data, teacher, student, distillation, evaluation, record."""
+
+import hashlib
+import re
+import time
+from pathlib import Path
+
+from tfnoisekd import data as data_module
+from tfnoisekd import methods, models, runs
+from tfnoisekd.config import Config
+from tfnoisekd.distiller import Distiller
+from tfnoisekd.evaluation import accuracy
+from tfnoisekd.fitting import fit, seed_everything
+
+TEACHERS = "teachers"  # folder of the cached teachers, below the folder of runs
+
+
+def run(config, output=None, *, root="runs", resume=False, command=None, progress=None):
+    """Trains what a configuration says: the teacher first where there is none, then the student.
+
+    One seed fixes everything: on one CPU, two runs of one configuration end with bit-identical weights, and so does
+    one that was killed and resumed.
+
+    Args:
+        config: `Config`.
+        output: Run directory to make; `None` numbers one below `root`, such as runs/mc-digits-1.
+        root: Folder of runs and of the cached teachers.
+        resume: Go on with the run in `output` from its last checkpoint.
+        command: Command line to record with the run.
+        progress: Function (role, config) -> Keras callback that shows the training of a "teacher" or "student".
+
+    Returns:
+        The finished `runs.Run`; its `record["results"]` holds the evaluation on the test split.
+
+    Raises:
+        ValueError: On settings, data and models that do not fit together.
+        FileExistsError: If `output` holds another run.
+        fitting.NonFiniteLossError: If the loss stops being a number; the last good checkpoint stays.
+    """
+    config = methods.resolve(config)
+    method = methods.get(config.method)
+    data = load_data(config)
+    digest = _digest(config, data)
+
+    if resume:
+        record = runs.Run.open(output)
+        if record.finished:
+            return record
+        record.update(status="running", error=None)
+    else:
+        output = output or runs.new_path(root, f"{config.method}-{_slug(config.data)}")
+        record = runs.Run.create(output, config.model_dump(mode="json"), command)
+    record.update(data=_describe(data))
+
+    try:
+        teacher = None
+        if method.distils:
+            teacher, origin = _teacher(config, data, root, command, progress)
+            record.update(teacher=origin)
+        seed_everything(config.seed)
+        # A student has no dropout of its own; a network that is trained alone, such as a teacher, may.
+        dropout = 0.0 if method.distils else config.dropout
+        student = models.from_name(config.student, data.num_classes, data.input_shape, dropout)
+        distiller = Distiller(teacher, student, method.losses(config), methods.noises(config), seed=config.seed)
+
+        start = time.monotonic()
+        checkpoint = runs.Checkpoint(record.path, digest)
+        history = fit(distiller, config, data, record.path, checkpoint, progress and progress(_role(record), config))
+        seconds = time.monotonic() - start
+
+        results = accuracy.evaluate(student, data.test, data.class_names, teacher=teacher)
+        with runs.replacing(record.path / runs.STUDENT) as temporary:
+            student.save(temporary)
+    except BaseException as error:
+        record.update(status="failed", error=f"{type(error).__name__}: {error}")
+        raise
+    record.update(
+        status="finished",
+        finished_at=runs.now(),
+        training_seconds=round(record.record.get("training_seconds", 0) + seconds, 1),
+        epochs_of_last_start=len(history),
+        student_sha256=runs.file_digest(record.path / runs.STUDENT),
+        student_parameters=student.count_params(),
+        results=results,
+    )
+    return record
+
+
+def resume(path, *, root="runs", command=None, progress=None):
+    """Goes on with a run that was cut off, from its last checkpoint and by its own configuration.
+
+    Returns:
+        The finished `runs.Run`; at once if it had finished before.
+    """
+    config = Config(**runs.Run.open(path).record["config"])
+    return run(config, path, root=root, resume=True, command=command, progress=progress)
+
+
+def load_data(config):
+    """The data set of a configuration, with its splits."""
+    return data_module.load(
+        config.data,
+        data_dir=config.data_dir,
+        image_size=config.image_size,
+        validation_size=config.validation_size,
+        test_size=config.test_size,
+        split_seed=config.split_seed,
+        skip_bad_images=config.skip_bad_images,
+    )
+
+
+def _teacher(config, data, root, command, progress):
+    """A trained teacher and where it is: a file, a run's student, the cache, or a training here and now."""
+    if models.is_name(config.teacher):
+        teacher_config = methods.teacher_config(config)
+        path = Path(root) / TEACHERS / f"{config.teacher}-{_slug(config.data)}-{_digest(teacher_config, data)}"
+        # A teacher is a run like any other: one that was cut off goes on.
+        started = (path / runs.RECORD).exists()
+        path = run(teacher_config, path, root=root, resume=started, command=command, progress=progress).student_path
+    else:
+        path = Path(config.teacher)
+        path = runs.Run.open(path).student_path if path.is_dir() else path
+    teacher = models.load(path, unsafe=config.unsafe)
+    models.check_fits(teacher, "teacher", data.num_classes, data.input_shape)
+    return teacher, {"path": str(path), "sha256": runs.file_digest(path), "parameters": teacher.count_params()}
+
+
+def _digest(config, data):
+    """Identifies what is computed: equal settings on equal images and labels. Where they lie does not matter."""
+    settings = config.model_copy(update={"data_dir": None, "data": "", "unsafe": False})
+    return hashlib.sha256(f"{settings.digest()} {data.fingerprint}".encode()).hexdigest()[:12]
+
+
+def _describe(data):
+    return {
+        "name": data.name,
+        "fingerprint": data.fingerprint,
+        "train": len(data.train),
+        "validation": len(data.validation) if data.validation else 0,
+        "test": len(data.test),
+        "class_names": list(data.class_names),
+        "input_shape": list(data.input_shape),
+    }
+
+
+def _role(record):
+    return "teacher" if record.path.parent.name == TEACHERS else "student"
+
+
+def _slug(name):
+    """A data set's name as part of a folder name: "npz:a/b.npz" -> "b"."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", Path(name.partition(":")[2] or name).stem).strip("-") or "data"
