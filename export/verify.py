@@ -145,7 +145,7 @@ def over_the_limits(logits, measured, limits):
     bad = int((~np.isfinite(logits)).any(axis=1).sum())
     difference, limit = measured["max_logit_difference"], measured["logit_difference_limit"]
     agreement = measured["top1_agreement"]
-    # `not <=` instead of `>`: every comparison with NaN is False, and NaN must not pass.
+    # Asked this way round because every comparison with NaN is False, and NaN must not pass.
     if difference <= limit and agreement >= limits.top1_agreement and not bad:
         return None
     return (

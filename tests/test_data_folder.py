@@ -138,7 +138,7 @@ def damage(root):
 
 def test_bad_images_are_counted_and_named(root):
     damage(root)
-    with pytest.raises(ValueError, match="3 of 15 images in .* can't be read: .*--skip-bad-images") as raised:
+    with pytest.raises(ValueError, match=r"3 of 15 images in .* can't be read: .*--skip-bad-images") as raised:
         load(f"folder:{root}")
     message = str(raised.value)
     assert "train/ant/3.jpg (image file is truncated" in message

@@ -96,7 +96,7 @@ NAN = np.where(np.arange(12 * 60).reshape(PIXELS.shape) == 7, np.nan, 0.5)
         ({"images": PIXELS > 9}, "Received: dtype bool"),
         (
             {"labels": LABELS - 1},
-            "must lie in 0..the number of classes. Received: 4 outside, the first of them -1 at p",
+            "must be 0 or more. Received: 4 outside, the first of them -1 at p",
         ),
         ({"labels": LABELS + 0.5}, "must be whole numbers. Received: dtype float64 with fractions"),
         ({"labels": np.array(list("abc" * 4))}, "whole numbers from 0. Received: dtype <U1; number the classes"),
@@ -110,7 +110,10 @@ NAN = np.where(np.arange(12 * 60).reshape(PIXELS.shape) == 7, np.nan, 0.5)
         ({"images_test": PIXELS}, "without `labels_test`; it has `images`, `labels`, `images_test`"),
         ({"images_test": PIXELS[:, 1:], "labels_test": LABELS}, r"Received: \(4, 5, 3\) uint8 and \(3, 5, 3\) uint8"),
         ({"images_test": PIXELS / 255, "labels_test": LABELS}, "same height, width, channels and kind of values"),
-        ({"images_test": PIXELS, "labels_test": LABELS + 1}, "among the 3 training classes. Received: .* label 3"),
+        (
+            {"images_test": PIXELS, "labels_test": LABELS + 1},
+            "`labels_test` of .* must lie in 0..2. Received: 4 outside, the first of them 3 at position 2",
+        ),
     ],
 )
 def test_what_is_wrong_is_refused(arrays, message, tmp_path):
@@ -121,7 +124,7 @@ def test_what_is_wrong_is_refused(arrays, message, tmp_path):
 
 def test_missing_arrays_are_named_with_those_found(tmp_path):
     np.savez(tmp_path / "a.npz", x=PIXELS, labels=LABELS)
-    with pytest.raises(ValueError, match="without `images`; it has `x`, `labels`|without `images`; it has"):
+    with pytest.raises(ValueError, match="without `images`; it has `x`, `labels`"):
         load(f"npz:{tmp_path / 'a.npz'}")
 
 
@@ -129,7 +132,9 @@ def test_missing_arrays_are_named_with_those_found(tmp_path):
     "arrays", [{"images": PIXELS.astype(object)}, {"class_names": np.array(["a", 1, "c"], object)}]
 )
 def test_pickled_arrays_are_refused(arrays, tmp_path):
-    with pytest.raises(ValueError, match="unpickling can run code.*numeric or string dtype instead of object"):
+    with pytest.raises(
+        ValueError, match=r"need unpickling, which can run code.*save them again with a numeric or string dtype"
+    ):
         load(save(tmp_path / "a.npz", **arrays))
 
 
@@ -141,7 +146,7 @@ def test_a_pickle_is_never_run(tmp_path):
             return open, (str(tmp_path / "sprung"), "w")
 
     (tmp_path / "a.npz").write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(ValueError, match="unpickling can run code"):
+    with pytest.raises(ValueError, match="a pickle, which can run code when it is read and is refused"):
         load(f"npz:{tmp_path / 'a.npz'}")
     assert not (tmp_path / "sprung").exists()
 
@@ -151,7 +156,7 @@ def test_a_truncated_file_says_so(keep, tmp_path):
     name = save(tmp_path / "a.npz")
     content = (tmp_path / "a.npz").read_bytes()
     (tmp_path / "a.npz").write_bytes(content[:keep])
-    with pytest.raises(ValueError, match="`npz:` needs a complete file.*copied or downloaded, do that again"):
+    with pytest.raises(ValueError, match=r"`npz:` needs a complete file.*copied or downloaded, do that again"):
         load(name)
 
 
@@ -160,7 +165,7 @@ def test_flipped_bits_are_noticed(tmp_path):
     content = bytearray((tmp_path / "a.npz").read_bytes())
     content[400] ^= 255
     (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(ValueError, match="can't be read .Bad CRC-32"):
+    with pytest.raises(ValueError, match=r"can't be read .Bad CRC-32"):
         load(name)
 
 
@@ -168,7 +173,7 @@ def test_other_kinds_of_files(tmp_path):
     np.save(tmp_path / "a.npy", PIXELS)
     with pytest.raises(ValueError, match=r"a single array \(.npy\)"):
         load(f"npz:{tmp_path / 'a.npy'}")
-    with pytest.raises(ValueError, match="needs a file. Received: the folder .*; did you mean 'folder:"):
+    with pytest.raises(ValueError, match=r"needs a file. Received: the folder .*; did you mean 'folder:"):
         load(f"npz:{tmp_path}")
-    with pytest.raises(FileNotFoundError, match="needs an existing file written by np.savez. Received: .*none.npz"):
+    with pytest.raises(FileNotFoundError, match=r"needs an existing file written by np.savez. Received: .*none.npz"):
         load(f"npz:{tmp_path / 'none.npz'}")

@@ -30,15 +30,21 @@ def producer(tensor):
     return tensor._keras_history.operation.name
 
 
-@pytest.mark.parametrize("size", PARAMETERS, ids="wrn-{0[0]}-{0[1]}".format)
-def test_parameter_counts_are_the_papers(size, monkeypatch):
-    # Drawing 36 million initial values would take seconds.
+@pytest.fixture
+def no_draws(monkeypatch):
+    """Kernels start at zero: drawing millions of values that no test looks at would take seconds."""
     monkeypatch.setattr(keras.initializers.HeNormal, "__call__", lambda _, shape, dtype=None: ops.zeros(shape, dtype))
+
+
+@pytest.mark.usefixtures("no_draws")
+@pytest.mark.parametrize("size", PARAMETERS, ids="wrn-{0[0]}-{0[1]}".format)
+def test_parameter_counts_are_the_papers(size):
     model = models.wide_resnet(*size)
     assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == PARAMETERS[size]
     assert model.name == "wrn_{}_{}".format(*size)
 
 
+@pytest.mark.usefixtures("no_draws")
 @pytest.mark.parametrize(("depth", "shape"), [(10, (4, 4, 2)), (16, (6, 5, 2))])
 def test_features_equal_the_reference(rng, depth, shape):
     model = models.wide_resnet(depth, 1, num_classes=3, input_shape=shape, dropout=0.5)
@@ -48,17 +54,19 @@ def test_features_equal_the_reference(rng, depth, shape):
         images, {layer.name: layer.get_weights() for layer in model.layers}, blocks=(depth - 4) // 6
     )
     features = keras.Model(model.input, {name: model.get_layer(name).output for name in expected})
-    for name, value in features(images, training=False).items():
+    for name, value in features.predict(images, verbose=0).items():
         scale = np.abs(expected[name]).max()
-        np.testing.assert_allclose(numpy(value) / scale, expected[name] / scale, atol=2e-5, err_msg=name)
+        np.testing.assert_allclose(value / scale, expected[name] / scale, atol=2e-5, err_msg=name)
 
 
+@pytest.mark.usefixtures("no_draws")
 def test_blocks_widen_the_channels():
     model = models.wide_resnet(10, 2, input_shape=(8, 8, 3))
     shapes = {name: model.get_layer(name).output.shape[1:] for name in ("group1", "group2", "group3", "embedding")}
     assert shapes == {"group1": (8, 8, 32), "group2": (4, 4, 64), "group3": (2, 2, 128), "embedding": (128,)}
 
 
+@pytest.mark.usefixtures("no_draws")
 def test_dropout_sits_between_the_second_relu_and_the_second_convolution_only():
     model = models.wide_resnet(16, 1, input_shape=(8, 8, 3), dropout=0.3)
     dropouts = [layer for layer in model.layers if isinstance(layer, layers.Dropout)]
@@ -72,10 +80,12 @@ def test_dropout_sits_between_the_second_relu_and_the_second_convolution_only():
         assert consumers == [convolution]
 
 
+@pytest.mark.usefixtures("no_draws")
 def test_no_dropout_layer_at_rate_0():
     assert not any(isinstance(layer, layers.Dropout) for layer in tiny().layers)
 
 
+@pytest.mark.usefixtures("no_draws")
 def test_shortcut_takes_the_activated_input_where_the_shape_changes():
     model = models.wide_resnet(16, 1, input_shape=(8, 8, 3))
     shortcuts = {layer.name: producer(layer.input) for layer in model.layers if "shortcut" in layer.name}
@@ -87,12 +97,14 @@ def test_shortcut_takes_the_activated_input_where_the_shape_changes():
     assert [producer(tensor) for tensor in model.get_layer("group2").input][0] == "group2_block1_sum"
 
 
+@pytest.mark.usefixtures("no_draws")
 def test_stem_goes_straight_into_the_first_block():
     model = tiny()
     assert producer(model.get_layer("group1_block1_1_bn").input) == "stem"
     assert [producer(tensor) for tensor in model.get_layer("group1").input][0] == "stem"
 
 
+@pytest.mark.usefixtures("no_draws")
 def test_layers_have_the_papers_settings():
     for layer in models.wide_resnet(10, 2, dropout=0.1).layers:
         if isinstance(layer, layers.Conv2D):
@@ -108,6 +120,7 @@ def test_kernels_start_with_hes_variance():
     np.testing.assert_allclose(kernel.std(), np.sqrt(2 / (3 * 3 * 128)), rtol=0.02)
 
 
+@pytest.mark.usefixtures("no_draws")
 def test_logits_are_float32_under_mixed_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -118,13 +131,15 @@ def test_logits_are_float32_under_mixed_precision():
     assert keras.backend.standardize_dtype(model(np.zeros((1, 4, 4, 2), "float32")).dtype) == "float32"
 
 
+@pytest.mark.usefixtures("no_draws")
 def test_round_trip_gives_equal_outputs_also_without_this_package(rng, tmp_path, load_without_package):
     model = tiny(dropout=0.3)
     randomise(model, rng)
     images = rng.uniform(size=(3, 4, 4, 2)).astype("float32")
     model.save(tmp_path / "model.keras")
-    expected = numpy(model(images, training=False))
-    np.testing.assert_array_equal(numpy(keras.saving.load_model(tmp_path / "model.keras")(images)), expected)
+    expected = model.predict(images, verbose=0)
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.predict(images, verbose=0), expected)
     np.testing.assert_allclose(
         load_without_package(tmp_path / "model.keras", images, tmp_path), expected, rtol=1e-5, atol=1e-4
     )

@@ -1,0 +1,142 @@
+"""Batches: the order and augmentation of every epoch, decided by a seed and the number of the epoch alone."""
+
+from numbers import Integral
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of a split, shuffled and augmented anew in each epoch, yet reproducible from any epoch on.
+
+    Order, crops and flips depend on (`seed`, epoch, position in the split) and nothing else: not on what was read
+    before, nor on the batch size or a number of threads. A training that was killed goes on at epoch k with exactly
+    the batches it would have had. Keras does not tell a data set the number of its epoch, so a callback must:
+
+    >>> batches = Batches(data.train, 128, shuffle=True, crop_padding=4, flip=True)
+    >>> follow = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.set_epoch(epoch))
+    >>> model.fit(batches, shuffle=False, callbacks=[follow], epochs=200)
+
+    Give `fit` neither `steps_per_epoch`, under which Keras reads ahead across epochs, nor `shuffle=True`, under which
+    it reorders batches from a random state of its own.
+
+    Args:
+        split: The `Split` to read.
+        batch_size: Examples a batch; the last may be smaller.
+        shuffle: Whether each epoch has an order of its own; otherwise it is that of the split.
+        crop_padding: Pixels of zero padding on each side before a random crop to the original size; 0 for none.
+        flip: Whether to flip each image horizontally with probability 1/2.
+        seed: Non-negative integer.
+        epoch: The epoch to start with, from 0.
+        drop_remainder: Whether to leave out a last batch that is smaller.
+
+    Returns:
+        By index or iteration, (images, labels): float32 (batch, height, width, channels) in [0, 1], int32 (batch,).
+
+    Raises:
+        ValueError: If an argument is not of this kind, or no batch is left.
+    """
+
+    def __init__(
+        self,
+        split,
+        batch_size,
+        *,
+        shuffle=False,
+        crop_padding=0,
+        flip=False,
+        seed=0,
+        epoch=0,
+        drop_remainder=False,
+    ):
+        super().__init__()
+        _check_integer("batch_size", batch_size, 1)
+        _check_integer("crop_padding", crop_padding, 0)
+        _check_integer("seed", seed, 0)
+        if len(split) < (batch_size if drop_remainder else 1):
+            raise ValueError(
+                f"`split` must fill at least one batch. Received: {len(split)} examples for batch_size={batch_size} "
+                f"and drop_remainder={drop_remainder}"
+            )
+        self.split = split
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.crop_padding = crop_padding
+        self.flip = flip
+        self.seed = seed
+        self.drop_remainder = drop_remainder
+        self._labels = split.labels.astype(np.int32)
+        self.set_epoch(epoch)
+
+    @property
+    def epoch(self):
+        """The epoch that batches belong to; `set_epoch` changes it."""
+        return self._plan.epoch
+
+    def set_epoch(self, epoch):
+        """From now on, batches are those of `epoch` (from 0)."""
+        _check_integer("epoch", epoch, 0)
+        # Replaced in one assignment: a thread that reads ahead sees the old plan or the new one, never a mixture.
+        self._plan = self._make_plan(int(epoch))
+
+    def __len__(self):
+        whole, rest = divmod(len(self.split), self.batch_size)
+        return whole if self.drop_remainder or not rest else whole + 1
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(f"`index` must be from 0 to {len(self) - 1}. Received: index={index}")
+        plan = self._plan
+        chosen = plan.order[index * self.batch_size : (index + 1) * self.batch_size]
+        images = self.split.images[chosen]
+        if self.crop_padding:
+            images = crop(images, plan.offsets[chosen], self.crop_padding)
+        if self.flip:
+            flips = plan.flips[chosen]
+            images[flips] = images[flips, :, ::-1]
+        if images.dtype == np.uint8:
+            images = np.divide(images, 255, dtype=np.float32)
+        return images, self._labels[chosen]
+
+    def _make_plan(self, epoch):
+        """All random choices of an epoch. One stream for each kind, so that switching one off moves no other."""
+        count, offsets = len(self.split), 2 * self.crop_padding + 1
+        streams = [np.random.default_rng([self.seed, epoch, kind]) for kind in range(3)]
+        return _Plan(
+            epoch=epoch,
+            order=streams[0].permutation(count) if self.shuffle else np.arange(count),
+            offsets=streams[1].integers(0, offsets, (count, 2)) if self.crop_padding else None,
+            flips=streams[2].random(count) < 0.5 if self.flip else None,
+        )
+
+
+class _Plan(NamedTuple):
+    epoch: int
+    order: np.ndarray  # (N,) positions in the split
+    offsets: np.ndarray | None  # (N, 2) top and left of the crop in the padded image, for each position in the split
+    flips: np.ndarray | None  # (N,) bool, for each position in the split
+
+
+def crop(images, offsets, padding):
+    """Crops images to their own size out of a border of zeros.
+
+    Args:
+        images: (B, height, width, channels).
+        offsets: (B, 2) integers in [0, 2 * padding]: top and left corner within the padded image.
+        padding: Pixels of border on each side.
+
+    Returns:
+        A new array of the shape and type of `images`.
+    """
+    height, width = images.shape[1:3]
+    padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    # A view (B, top, left, channels, height, width) of every possible crop, of which one for each image is copied.
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
+    windows = np.moveaxis(windows, 3, -1)
+    return windows[np.arange(len(images)), offsets[:, 0], offsets[:, 1]]
+
+
+def _check_integer(name, value, least):
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}")

@@ -1,0 +1,166 @@
+"""Data sets by name: which there are, and how each becomes training, validation and test data."""
+
+import difflib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfnoisekd.data import digits, folder, npz, splits, tfds
+from tfnoisekd.data.image_data import ImageData, Split
+from tfnoisekd.data.pixels import check_image_size, resize
+
+
+@dataclass(frozen=True)
+class Source:
+    """A row of the table of data sets.
+
+    Args:
+        pattern: How it is named, with upper-case placeholders.
+        description: What it is.
+        download: Whether its first use needs the network.
+        example: A name that can be passed to `load`.
+    """
+
+    pattern: str
+    description: str
+    download: bool
+    example: str
+
+
+SOURCES = (
+    Source("digits", "scans of handwritten digits, 16x16x1, 10 classes; part of scikit-learn", False, "digits"),
+    Source("cifar10", "CIFAR-10 photos, 32x32x3, 10 classes; short for tfds:cifar10", True, "cifar10"),
+    Source("svhn", "Street View house numbers, 32x32x3, 10 classes; short for tfds:svhn_cropped", True, "svhn"),
+    Source("tfds:NAME", "any image classification set of TensorFlow Datasets", True, "tfds:cifar100"),
+    Source("folder:PATH", "JPEG or PNG files in [train/ and test/] class sub-folders", False, "folder:photos"),
+    Source("npz:PATH", "arrays `images` and `labels` [`images_test`, `labels_test`]", False, "npz:photos.npz"),
+)
+SHORT_NAMES = {"cifar10": "tfds:cifar10", "svhn": "tfds:svhn_cropped"}
+# How each kind is read, and which of the options of `load` it takes.
+READERS = {
+    "digits": (digits.read, ()),
+    "tfds": (tfds.read, ("data_dir", "image_size")),
+    "folder": (folder.read, ("image_size", "skip_bad_images")),
+    "npz": (npz.read, ()),
+}
+# Crop padding as a divisor of the image size (None: no crop), and whether to flip. Digits mean something else when
+# mirrored; a sixteenth of a doubled scan is half of one scanned pixel; house numbers have their neighbours beside them.
+AUGMENTATION = {"digits": (16, False), "tfds:cifar10": (8, True), "tfds:svhn_cropped": (None, False)}
+DEFAULT_AUGMENTATION = (8, True)
+
+
+def sources():
+    """The data sets that `load` knows, as a list of `Source` rows."""
+    return list(SOURCES)
+
+
+def load(
+    name,
+    *,
+    data_dir=None,
+    image_size=None,
+    validation_size=0.1,
+    test_size=0.2,
+    split_seed=0,
+    skip_bad_images=False,
+):
+    """Loads a data set into memory, in training, validation and test parts.
+
+    Args:
+        name: `digits`, `cifar10`, `svhn`, `tfds:NAME`, `folder:PATH` or `npz:PATH`; see `sources()`.
+        data_dir: Where TensorFlow Datasets finds and puts prepared data sets; None for its default. Only for `tfds:`.
+        image_size: Height and width in pixels that images are resized to; None keeps their size.
+        validation_size: What is cut from the training data, never from the test data: a fraction in (0, 1) of them, or
+            a number of examples; 0 for no validation part.
+        test_size: The same for the test part, at least 1 example, cut first; used only where the source has no test
+            part of its own.
+        split_seed: Integer that alone decides both cuts. They keep the share of each class.
+        skip_bad_images: Whether to leave out image files that can't be decoded. Only for `folder:`.
+
+    Returns:
+        An `ImageData`.
+
+    Raises:
+        ValueError: If an argument or the data is not what it must be; the message says what, and what to do.
+        OSError: If files are missing or can't be read or downloaded (`FileNotFoundError`, `ConnectionError`).
+
+    Example:
+
+    >>> data = load("digits")
+    >>> len(data.train), len(data.validation), len(data.test), data.input_shape
+    (1293, 144, 360, (16, 16, 1))
+    """
+    full_name, kind, place = _parse(name)
+    check_image_size(image_size)
+    splits.check_size(validation_size, "validation_size")
+    splits.check_size(test_size, "test_size", at_least=1)
+    splits.check_seed(split_seed)
+    options = {"data_dir": data_dir, "image_size": image_size, "skip_bad_images": skip_bad_images}
+    read, takes = READERS[kind]
+    raw = read(*([place] if place else []), **{option: options[option] for option in takes})
+    _check_classes(name, raw)
+    train, test = raw.train, raw.test
+    if test is None:
+        train, test = splits.hold_out(train, test_size, seed=split_seed, draw=splits.TEST, argument="test_size")
+    train, validation = splits.hold_out(
+        train, validation_size, seed=split_seed, draw=splits.VALIDATION, argument="validation_size"
+    )
+    train, validation, test = (_resized(split, image_size) for split in (train, validation, test))
+    divisor, flip = AUGMENTATION.get(full_name, DEFAULT_AUGMENTATION)
+    padding = min(train.images.shape[1:3]) // divisor if divisor else 0
+    return ImageData(name, train, validation, test, raw.class_names, padding, flip)
+
+
+def _parse(name):
+    """(full name without version or configuration, kind of source, the place that follows the colon)."""
+    full_name = SHORT_NAMES.get(name, name) if isinstance(name, str) else ""
+    kind, colon, place = full_name.partition(":")
+    if kind not in READERS or bool(place) != (kind != "digits") or bool(colon) != bool(place):
+        patterns = ", ".join(source.pattern for source in SOURCES)
+        raise ValueError(f"`name` of a data set must be one of {patterns}. Received: {name!r}{_hint(name)}")
+    base = re.split("[:/]", place)[0] if kind == "tfds" else place
+    return f"{kind}:{base}" if base else kind, kind, place
+
+
+def _hint(name):
+    if not isinstance(name, str) or not name:
+        return ""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return f"; did you mean 'folder:{name}'?"
+    if path.suffix == ".npz":
+        return f"; did you mean 'npz:{name}'?"
+    kind, _, place = name.partition(":")
+    patterns = dict(source.pattern.partition(":")[::2] for source in SOURCES)
+    meant = []
+    for near in difflib.get_close_matches(kind.lower(), patterns, n=1):
+        meant.append(f"{near}:{place or patterns[near]}" if patterns[near] else near)
+    if name.isidentifier() and name.lower() not in patterns:
+        meant.append(f"tfds:{name}")
+    return f"; did you mean {' or '.join(map(repr, meant))}?" if meant else ""
+
+
+def _check_classes(name, raw):
+    names = raw.class_names
+    if len(names) < 2:
+        raise ValueError(f"A data set must have at least two classes. Received: {name!r} with {len(names)}")
+    if len(set(names)) < len(names):
+        twice = sorted({other for other in names if names.count(other) > 1})
+        raise ValueError(f"Class names must differ. Received: {name!r} with {', '.join(twice)} more than once")
+    counts = np.bincount(raw.train.labels, minlength=len(names))
+    if empty := [f"{label} ({names[label]})" for label in np.flatnonzero(counts == 0)]:
+        raise ValueError(
+            f"Every class must have a training example. Received: {name!r} with none in {len(empty)} of {len(names)} "
+            f"classes: {', '.join(empty[:5])}{', ...' if len(empty) > 5 else ''}; number the classes without gaps"
+        )
+    if raw.test is not None and raw.test.labels.max() >= len(names):
+        raise ValueError(
+            f"Test labels must be among the {len(names)} training classes. "
+            f"Received: {name!r} with the test label {raw.test.labels.max()}"
+        )
+
+
+def _resized(split, image_size):
+    return None if split is None else Split(resize(split.images, image_size), split.labels)

@@ -1,0 +1,101 @@
+"""What a loaded data set is: images and labels in parts, class names, and the augmentation that suits it."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+
+# eq=False: comparing arrays element by element has no single truth value; two splits are equal only if identical.
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One part of a data set: images and their labels.
+
+    Args:
+        images: (N, height, width, channels), uint8 in 0..255 or float32 in [0, 1].
+        labels: (N,) int64, 0..num_classes-1.
+
+    Raises:
+        ValueError: If the shapes or types are not these.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self):
+        images, labels = self.images, self.labels
+        if images.ndim != 4 or images.dtype not in (np.uint8, np.float32):
+            raise ValueError(
+                "`images` must have shape (N, height, width, channels) and dtype uint8 or float32. "
+                f"Received: images of shape {images.shape} and dtype {images.dtype}"
+            )
+        if labels.shape != images.shape[:1] or labels.dtype != np.int64:
+            raise ValueError(
+                f"`labels` must have shape ({len(images)},), one for each image, and dtype int64. "
+                f"Received: labels of shape {labels.shape} and dtype {labels.dtype}"
+            )
+
+    def __len__(self):
+        return len(self.labels)
+
+    def take(self, indices):
+        """The split of the examples at `indices`, in that order."""
+        return Split(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A loaded data set. Made by `load`.
+
+    Args:
+        name: The name it was loaded by.
+        train: What models are fitted to.
+        validation: Cut from the training data, never from the test data; None where `validation_size` was 0.
+        test: What only final figures are measured on.
+        class_names: The name of each class, in the order of the labels.
+        crop_padding: Recommended augmentation: pixels of zero padding on each side before a random crop; 0 for none.
+        flip: Recommended augmentation: whether a horizontal flip keeps the meaning of an image.
+    """
+
+    name: str
+    train: Split
+    validation: Split | None
+    test: Split
+    class_names: tuple[str, ...]
+    crop_padding: int
+    flip: bool
+
+    @property
+    def num_classes(self):
+        return len(self.class_names)
+
+    @property
+    def input_shape(self):
+        """(height, width, channels) of every image."""
+        return self.train.images.shape[1:]
+
+    @property
+    def fingerprint(self):
+        """SHA-256 (hex) over class names and all arrays with their types and shapes: equal only for equal data.
+
+        The images are hashed at every access (about a second per gigabyte): keep the value instead of asking again.
+        """
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        for part in ("train", "validation", "test"):
+            split = getattr(self, part)
+            digest.update(f"{part}:{split is not None};".encode())
+            for array in () if split is None else (split.images, split.labels):
+                # Little-endian, so that the same data has the same fingerprint on every machine.
+                array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+                digest.update(f"{array.dtype.str}{array.shape};".encode())
+                digest.update(array)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class RawData:
+    """What a source delivers before anything is held out; `test` is None where it has no test part of its own."""
+
+    train: Split
+    test: Split | None
+    class_names: tuple[str, ...]
