@@ -7,15 +7,16 @@ import tempfile
 
 
 def load_quietly():
-    """Imports TensorFlow (or whichever backend Keras uses); shows what it printed only if that fails."""
-    with _captured_stderr() as captured:
-        import keras  # noqa: F401
+    """Imports Keras and starts its backend; what they print is shown only if that fails."""
+    with _captured_stderr():
+        import keras
 
-    if "absl" in sys.modules:
-        from absl import logging
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
 
-        logging.set_verbosity(logging.ERROR)
-    return captured
+            tf.config.list_physical_devices()  # looks for a GPU, loudly
+    if "absl.logging" in sys.modules:
+        sys.modules["absl.logging"].set_verbosity("error")
 
 
 @contextlib.contextmanager
@@ -26,7 +27,7 @@ def _captured_stderr():
     with tempfile.TemporaryFile() as captured:
         os.dup2(captured.fileno(), 2)
         try:
-            yield captured
+            yield
         except BaseException:
             captured.seek(0)
             os.write(saved, captured.read())

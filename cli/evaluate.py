@@ -3,6 +3,7 @@
 import json
 
 import click
+
 from tfnoisekd.cli.options import DATA_SETTINGS, given, settings
 from tfnoisekd.cli.train import RUNS
 
@@ -22,10 +23,9 @@ def command(path, teacher_path, output, as_json, root, **values):
     from tfnoisekd.cli.backend import load_quietly
 
     load_quietly()
+    from tfnoisekd import runs
     from tfnoisekd.cli.results import print_results
     from tfnoisekd.cli.subject import find_subject
-
-    from tfnoisekd import runs
     from tfnoisekd.evaluation import accuracy
 
     subject = find_subject(path, root, given(values))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+
 from tfnoisekd.cli.options import DATA_SETTINGS, given, settings
 from tfnoisekd.cli.train import RUNS
 
@@ -31,9 +32,8 @@ def command(path, output, opset, overwrite, root, tflite, onnx, saved_model, **v
     from tfnoisekd.cli.backend import load_quietly
 
     load_quietly()
-    from tfnoisekd.cli.subject import find_subject
-
     from tfnoisekd import export
+    from tfnoisekd.cli.subject import find_subject
 
     subject = find_subject(path, root, given(values))
     folder = Path(output) if output else subject.model_path.parent / "export"
@@ -51,5 +51,5 @@ def command(path, output, opset, overwrite, root, tflite, onnx, saved_model, **v
         )
         click.echo(
             f"{report.path}  {report.bytes:,} bytes  agrees with the Keras student on {report.top1_agreement:.2%} of "
-            f"{report.num_images:,} test images (largest logit difference {report.max_logit_difference:.1e})"
+            f"{report.n:,} test images (largest logit difference {report.max_logit_difference:.1e})"
         )

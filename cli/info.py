@@ -3,6 +3,7 @@
 import json
 
 import click
+
 from tfnoisekd.cli.train import RUNS
 
 
@@ -20,9 +21,12 @@ def command(path, as_json, root):
         return
     from rich.console import Console
     from rich.table import Table
+
     from tfnoisekd.cli.results import print_results
 
     table = Table(title=str(run.path), show_header=False, title_justify="left")
+    table.add_column()
+    table.add_column(overflow="fold")
     table.add_row("status", run.record["status"])
     if run.record.get("error"):
         table.add_row("error", run.record["error"])
@@ -30,7 +34,7 @@ def command(path, as_json, root):
         for key, value in (run.record.get(part) or {}).items():
             table.add_row(f"{part} {key}", _short(value))
     table.add_row("settings", _short(run.record["config"]))
-    for key in ("finished_at", "training_seconds", "student_parameters", "student_sha256"):
+    for key in ("finished_at", "training_seconds", "student_parameters", "student_weights_sha256"):
         if key in run.record:
             table.add_row(key.replace("_", " "), str(run.record[key]))
     Console(markup=False).print(table)

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shlex
 import sys
 
 import click
@@ -63,7 +64,7 @@ def main(args=None):
     # TensorFlow's start-up notes are not this program's output. A user's own setting wins.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        code = cli.main(args, prog_name="tfnoisekd", standalone_mode=False)
+        code = cli.main(args, prog_name="tfnoisekd", standalone_mode=False, obj=shlex.join(["tfnoisekd", *args]))
     except click.exceptions.Abort:
         _say("Interrupted.")
         code = 130

@@ -4,9 +4,9 @@ import functools
 from pathlib import Path
 
 import click
-from tfnoisekd.cli.options import DATA_SETTINGS
 
 from tfnoisekd import config, models, runs, training
+from tfnoisekd.cli.options import DATA_SETTINGS
 
 
 class Subject:

@@ -1,8 +1,7 @@
 """`tfnoisekd train`."""
 
-import sys
-
 import click
+
 from tfnoisekd.cli.options import given, settings
 
 RUNS = click.option(
@@ -16,7 +15,8 @@ RUNS = click.option(
 @click.option("--resume", "resumed", metavar="RUN", help="go on with a run that was cut off")
 @RUNS
 @settings()
-def command(source, output, resumed, root, **values):
+@click.pass_obj
+def command(words, source, output, resumed, root, **values):
     """Train a student, and its teacher first where there is none.
 
     With no --config and no --data it trains on the embedded digits. Settings given here win over the configuration's;
@@ -42,12 +42,10 @@ def command(source, output, resumed, root, **values):
     from tfnoisekd.cli.backend import load_quietly
 
     load_quietly()
+    from tfnoisekd import training
     from tfnoisekd.cli.progress import show_training
     from tfnoisekd.cli.results import print_results
 
-    from tfnoisekd import training
-
-    words = " ".join(["tfnoisekd", *sys.argv[1:]])
     if resumed is not None:
         run = training.resume(resumed, root=root, command=words, progress=show_training)
     else:

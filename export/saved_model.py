@@ -38,7 +38,7 @@ def write_saved_model(model, shape, path):
     import keras
 
     archive = keras.export.ExportArchive()
-    archive.track(model)
+    # Without archive.track(model): the endpoint brings its variables along, and tracking would store them twice.
     archive.add_endpoint("serving_default", verify.serving(model), input_signature=verify.signature(shape))
     archive.write_out(str(path), verbose=False)
 

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 import numpy as np
-from tfnoisekd.export import files
 
 from tfnoisekd.evaluation import accuracy
 from tfnoisekd.evaluation.calibration import check_labels, check_logits
+from tfnoisekd.export import files
 
 BATCH_SIZE = 256
 SINGLE_IMAGES = 8  # this many images are also run one by one, as a device does

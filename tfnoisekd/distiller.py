@@ -12,6 +12,7 @@ from tfnoisekd import models
 from tfnoisekd.noise import Noise
 
 PROBE_SIZE = 8  # training examples on which the fickle teacher's variance is measured, once an epoch
+NO_LABELS = "`fit` needs labels: pass `y`, or a data set of (inputs, labels). Received: inputs only"
 
 
 class _Targets(NamedTuple):
@@ -143,7 +144,7 @@ class Distiller(keras.Model):
         """Adds the teacher's outputs and the noise to one batch."""
         x, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if labels is None:
-            raise ValueError("`fit` needs labels: pass `y`, or a data set of (inputs, labels). Received: inputs only")
+            raise ValueError(NO_LABELS)
         teacher_outputs = None
         if self.teacher is not None:
             teacher_outputs = self._as_logits(self.teacher(x, training=self.fickle_teacher))
@@ -200,6 +201,8 @@ class Distiller(keras.Model):
             if not self._regularized:
                 results.pop("regularization_loss", None)
             return results
+        if y is None:
+            raise ValueError(NO_LABELS)
         results = super().compute_metrics(x, y, y_pred, sample_weight)
         return {name: value for name, value in results.items() if name not in self._trackers}
 
@@ -226,6 +229,21 @@ class Distiller(keras.Model):
         first, second = (self._as_logits(self.teacher(inputs, training=self.fickle_teacher)) for _ in range(2))
         difference = ops.cast(first, "float32") - ops.cast(second, "float32")
         return float(ops.mean(ops.square(difference)) / 2)
+
+    def save_own_variables(self, store):
+        for index, variable in enumerate(self._own_state()):
+            store[str(index)] = variable
+
+    def load_own_variables(self, store):
+        for index, variable in enumerate(self._own_state()):
+            variable.assign(store[str(index)])
+
+    def _own_state(self):
+        """What is saved beside the models' weights: the probe, and every seed's state."""
+        # Keras saves no seed states, and a training that goes on without them would repeat its noise.
+        weights = {id(weight) for weight in self.weights}
+        seeds = [variable for variable in self.variables if id(variable) not in weights]
+        return seeds if self._probe is None else [self._probe, *seeds]
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

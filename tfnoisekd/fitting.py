@@ -29,9 +29,6 @@ def fit(distiller, config, data, folder, checkpoint, progress=None):
         checkpoint: `runs.Checkpoint`.
         progress: Keras callback that shows the training.
 
-    Returns:
-        The epochs trained now, a list of dicts.
-
     Raises:
         NonFiniteLossError: If the loss stops being a number.
         OSError: If a checkpoint can't be written; the last good one stays.
@@ -51,7 +48,7 @@ def fit(distiller, config, data, folder, checkpoint, progress=None):
     start = _restore(distiller, checkpoint)
     _trim(folder / HISTORY, start)
     if start >= config.epochs:
-        return []
+        return
 
     callbacks = [
         _Epochs(batches, config.seed),
@@ -64,7 +61,7 @@ def fit(distiller, config, data, folder, checkpoint, progress=None):
     if progress is not None:
         callbacks.append(progress)
     validation = Batches(data.validation, 256) if data.validation else None
-    history = distiller.fit(
+    distiller.fit(
         batches,
         epochs=config.epochs,
         initial_epoch=start,
@@ -73,7 +70,6 @@ def fit(distiller, config, data, folder, checkpoint, progress=None):
         shuffle=False,  # the batches shuffle themselves, by seed and epoch
         verbose=0,
     )
-    return [dict(zip(history.history, row, strict=True)) for row in zip(*history.history.values(), strict=True)]
 
 
 def seed_everything(seed):

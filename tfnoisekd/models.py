@@ -1,5 +1,7 @@
 """Wide residual networks, and what can be read off any Keras model: outputs, features by layer name, dropout."""
 
+import hashlib
+import math
 import re
 import zipfile
 from pathlib import Path
@@ -60,10 +62,20 @@ def from_name(name, num_classes, input_shape, dropout=0.0):
     Raises:
         ValueError: If the name is not of that form, or names an impossible network.
     """
+    return wide_resnet(*parse_name(name), num_classes, input_shape, dropout)
+
+
+def parse_name(name):
+    """(depth, width) of a name such as "wrn-16-2".
+
+    Raises:
+        ValueError: If the name is not of that form, or names an impossible network.
+    """
     if not is_name(name):
         raise ValueError(f"`name` must look like wrn-16-2. Received: {name}")
     depth, width = (int(part) for part in name.split("-")[1:])
-    return wide_resnet(depth, width, num_classes, input_shape, dropout)
+    _check_size(depth, width)
+    return depth, width
 
 
 def is_name(name):
@@ -97,6 +109,24 @@ def load(path, *, unsafe=False):
         raise ValueError(f"{path} is not a Keras model that can be read: {reason[:200]}") from error
 
 
+def count_parameters(model):
+    """Number of trainable parameters, the figure that papers print (BatchNorm's statistics do not count)."""
+    return sum(math.prod(weight.shape) for weight in model.trainable_variables)
+
+
+def weights_digest(model):
+    """SHA-256 over all weights in order, with shapes and dtypes, as 64 hexadecimal digits.
+
+    Equal for equal networks, however and whenever they were saved (a file's own hash changes with its date).
+    """
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        array = keras.ops.convert_to_numpy(weight)
+        digest.update(f"{array.shape} {array.dtype}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
 def check_fits(model, role, num_classes, image_shape):
     """Refuses a model that does not fit the data.
 
@@ -113,7 +143,7 @@ def check_fits(model, role, num_classes, image_shape):
         raise ValueError(f"`{role}` must have {num_classes} outputs, one for each class. Received: outputs {outputs}")
 
 
-def _check_wide_resnet(depth, width, num_classes, input_shape, dropout):
+def _check_size(depth, width):
     if not isinstance(depth, int) or depth < 10 or (depth - 4) % 6:
         nearest = max(10, 6 * round((depth - 4) / 6) + 4) if isinstance(depth, (int, float)) else 16
         raise ValueError(
@@ -122,6 +152,10 @@ def _check_wide_resnet(depth, width, num_classes, input_shape, dropout):
         )
     if not isinstance(width, int) or width < 1:
         raise ValueError(f"`width` must be an integer of at least 1. Received: width={width!r}")
+
+
+def _check_wide_resnet(depth, width, num_classes, input_shape, dropout):
+    _check_size(depth, width)
     if not isinstance(num_classes, int) or num_classes < 2:
         raise ValueError(f"`num_classes` must be an integer of at least 2. Received: num_classes={num_classes!r}")
     if len(input_shape) != 3 or any(side is not None and side < 4 for side in input_shape[:2]):

@@ -50,8 +50,8 @@ class InputNoise(Noise):
     deviation of what was really added.
 
     Args:
-        stddev: Standard deviation sigma >= 0 in the units of the input. Images in [0, 1] are meant; the paper's range is
-            0.01 to 0.2.
+        stddev: Standard deviation sigma >= 0 in the units of the input. Images in [0, 1] are meant; the paper's
+            range is 0.01 to 0.2.
 
     Raises:
         ValueError: If `stddev` is negative or not finite; at the first batch, if the inputs are integers (sigma would

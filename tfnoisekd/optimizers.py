@@ -29,8 +29,8 @@ class CoupledSGD(keras.optimizers.SGD):
         self.coupled_weight_decay = coupled_weight_decay
 
     def update_step(self, gradient, variable, learning_rate):
-        decay = ops.cast(self.coupled_weight_decay, variable.dtype)
-        super().update_step(gradient + decay * ops.convert_to_tensor(variable), variable, learning_rate)
+        decay = ops.cast(self.coupled_weight_decay, variable.dtype) * ops.convert_to_tensor(variable)
+        super().update_step(ops.cast(gradient, variable.dtype) + decay, variable, learning_rate)
 
     def get_config(self):
         return {**super().get_config(), "coupled_weight_decay": self.coupled_weight_decay}

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -227,19 +226,6 @@ def provenance():
 def now():
     """Date and time in UTC, ISO 8601 with microseconds, so that runs sort by it."""
     return datetime.datetime.fromtimestamp(time.time(), datetime.timezone.utc).isoformat(timespec="microseconds")
-
-
-def file_digest(path):
-    """SHA-256 of a file, as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file):
-    digest = hashlib.sha256()  # Python 3.10
-    for block in iter(lambda: file.read(1 << 20), b""):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def _processor():

@@ -39,6 +39,8 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
     """
     config = methods.resolve(config)
     method = methods.get(config.method)
+    for name in filter(models.is_name, (config.student, config.teacher)):
+        models.parse_name(name)  # an impossible student is an error now, not after the teacher's hours
     data = load_data(config)
     digest = _digest(config, data)
 
@@ -46,7 +48,8 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
         record = runs.Run.open(output)
         if record.finished:
             return record
-        record.update(status="running", error=None)
+        record.record.pop("error", None)
+        record.update(status="running")
     else:
         output = output or runs.new_path(root, f"{config.method}-{_slug(config.data)}")
         record = runs.Run.create(output, config.model_dump(mode="json"), command)
@@ -65,7 +68,7 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
 
         start = time.monotonic()
         checkpoint = runs.Checkpoint(record.path, digest)
-        history = fit(distiller, config, data, record.path, checkpoint, progress and progress(_role(record), config))
+        fit(distiller, config, data, record.path, checkpoint, progress and progress(_role(record), config))
         seconds = time.monotonic() - start
 
         results = accuracy.evaluate(student, data.test, data.class_names, teacher=teacher)
@@ -78,9 +81,8 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
         status="finished",
         finished_at=runs.now(),
         training_seconds=round(record.record.get("training_seconds", 0) + seconds, 1),
-        epochs_of_last_start=len(history),
-        student_sha256=runs.file_digest(record.path / runs.STUDENT),
-        student_parameters=student.count_params(),
+        student_weights_sha256=models.weights_digest(student),
+        student_parameters=models.count_parameters(student),
         results=results,
     )
     return record
@@ -122,7 +124,11 @@ def _teacher(config, data, root, command, progress):
         path = runs.Run.open(path).student_path if path.is_dir() else path
     teacher = models.load(path, unsafe=config.unsafe)
     models.check_fits(teacher, "teacher", data.num_classes, data.input_shape)
-    return teacher, {"path": str(path), "sha256": runs.file_digest(path), "parameters": teacher.count_params()}
+    return teacher, {
+        "path": str(path),
+        "weights_sha256": models.weights_digest(teacher),
+        "parameters": models.count_parameters(teacher),
+    }
 
 
 def _digest(config, data):

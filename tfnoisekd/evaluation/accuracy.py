@@ -37,8 +37,8 @@ def evaluate(student, split, class_names, teacher=None, batch_size=256):
 
     Example:
 
-    >>> evaluate(student, dataset.test, dataset.class_names)["accuracy"]
-    0.9342
+    >>> results = evaluate(student, dataset.test, dataset.class_names)
+    >>> results["accuracy"], results["accuracy_interval"], results["per_class"]["cat"]
     """
     images, labels = split.images, np.asarray(split.labels)
     _check_split(images, labels, class_names)

@@ -1,0 +1,64 @@
+"""The library's mathematics, run on JAX where no TensorFlow can be imported."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import xml.etree.ElementTree
+
+import keras
+import pytest
+
+TESTS = pathlib.Path(__file__).resolve().parent
+FILES = {
+    "test_losses.py": 30,
+    "test_noise.py": 50,
+    "test_models.py": 45,
+    "test_distiller.py": 30,
+    "test_distiller_errors.py": 40,
+    "test_distiller_training.py": 20,
+}
+# Python runs a `sitecustomize` module at its start, before anything of ours.
+BLOCKER = """
+import sys
+
+class NoTensorFlow:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "tensorflow_datasets"):
+            raise ModuleNotFoundError(f"No module named {name!r} (blocked)", name=name)
+
+sys.meta_path.insert(0, NoTensorFlow())
+"""
+
+
+@pytest.fixture
+def environment(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(BLOCKER)
+    path = os.pathsep.join(filter(None, [str(tmp_path), str(TESTS.parent), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is that run")
+@pytest.mark.slow
+def test_the_core_passes_on_jax_without_tensorflow(environment, tmp_path):
+    blocked = subprocess.run(
+        [sys.executable, "-c", "import tensorflow"], env=environment, capture_output=True, text=True
+    )
+    assert blocked.returncode and "No module named 'tensorflow' (blocked)" in blocked.stderr
+
+    report = tmp_path / "report.xml"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    done = subprocess.run(
+        [*command, *(str(TESTS / name) for name in FILES)],
+        env=environment,
+        cwd=TESTS.parent,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+
+    cases = xml.etree.ElementTree.parse(report).getroot().iter("testcase")
+    ran = [case.get("classname") for case in cases if case.find("skipped") is None]
+    for name, least in FILES.items():
+        assert ran.count(f"tests.{name.removesuffix('.py')}") >= least, name

@@ -1,0 +1,209 @@
+"""The command line as a person uses it, mistakes included: one line, the right exit code, no traceback."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from tfnoisekd.cli.main import main
+
+SHORT = "--student wrn-10-1 --teacher wrn-10-1 --epochs 1 --batch-size 40 --method baseline".split()
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    scans = load_digits()
+    path = tmp_path_factory.mktemp("data") / "scans.npz"
+    images = np.kron(scans.images[:200], np.ones((2, 2))) * (255 / 16)
+    np.savez(path, images=images.astype("uint8"), labels=scans.target[:200])
+    return f"npz:{path}"
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command line in this process: (exit code, standard output, standard error)."""
+
+    def call(*words):
+        with pytest.raises(SystemExit) as stopped:
+            main([str(word) for word in words])
+        output = capsys.readouterr()
+        return stopped.value.code, output.out, output.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def trained(scans, tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--data", scans, "--runs", str(root), *SHORT])
+    assert stopped.value.code == 0
+    return root
+
+
+def console(*words, **options):
+    """Runs the installed program in a process of its own."""
+    code = "from tfnoisekd.cli.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=600, check=False, **options
+    )
+
+
+def test_help_names_every_command_and_imports_no_backend():
+    code = "import sys; from tfnoisekd.cli.main import main\ntry: main(['--help'])\nfinally: print(sorted(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False).stdout
+    text, _, modules = shown.rpartition("\n['")
+    for command in ("train", "evaluate", "export", "methods", "datasets", "info"):
+        assert f"\n  {command}" in text
+    assert not {"'tensorflow'", "'keras'", "'numpy'", "'pydantic'"} & set(modules.replace(",", "").split())
+
+
+def test_version(run):
+    assert run("--version")[1] == "tfnoisekd, version 0.1.0\n"
+
+
+def test_methods_and_datasets_are_listed(run):
+    code, out, _ = run("methods")
+    assert code == 0 and all(name in out for name in ("baseline", "hinton", "ft", "sr", "ga", "mc", "--rate 0.1"))
+    code, out, _ = run("datasets")
+    assert code == 0 and all(name in out for name in ("digits", "cifar10", "svhn", "tfds:NAME", "folder:PATH"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("trian", "There is no command `trian`: there are train, evaluate, export, methods, datasets, info. Did you mean"),
+        ("train --metod mc", "No such option"),
+        ("train --method mcc", "Received: mcc. Did you mean `mc`?"),
+        ("train --rate 1.4", "`rate` must be less than or equal to 1. Received: rate=1.4"),
+        ("train --sigma -0.1", "`sigma` must be greater than or equal to 0. Received: sigma=-0.1"),
+        ("train --epochs few", "`epochs` must be a valid integer"),
+        ("train --milestones 0.5,2", "`milestones` must be less than 1. Received: milestones=2"),
+        ("train --student wrn", "`student` must look like wrn-16-2. Received: student='wrn'"),
+        ("train --student wrn-12-1", "the nearest possible depth is 10"),
+        ("train --config none", "`config` must be a YAML file or one of cifar10, digits, svhn. Received: none"),
+        ("train --data digit", "digit"),
+        ("train --data npz:nowhere.npz", "nowhere.npz"),
+        ("train --data folder:nowhere", "nowhere"),
+        ("train --teacher nowhere.keras", "There is no model file nowhere.keras"),
+        ("train --resume nowhere", "nowhere is not a run folder"),
+        ("train --resume a --rate 0.1", "`--resume` takes a run's own configuration"),
+        ("evaluate nowhere", "There is no run or model file nowhere"),
+        ("evaluate", "There is no finished run in runs: train one by `tfnoisekd train`"),
+        ("export --tflite", "There is no finished run in runs"),
+        ("export", "Say at least one format: --tflite, --onnx or --saved-model"),
+        ("info", "There is no finished run in runs"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(run, words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = run(*words.split())
+    assert code == 2
+    assert error.startswith("Error: ") and error.count("\n") == 1
+    assert message in error
+
+
+def test_a_mistake_leaves_no_run_behind(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("train", "--rate", "1.4")
+    run("train", "--data", "npz:nowhere.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback():
+    shown = console("train", "--method", "mcc", "--debug").stderr
+    assert "Traceback" in shown and "ValueError: `method` must be one of" in shown
+
+
+def test_without_data_one_line_says_so_and_how_to_ask_for_more(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, out, _ = run("train", "--method", "mc", "--rate", "0.1", "--teacher", "nowhere.keras")
+    assert out == (
+        "Training on the embedded digits (1,797 real scans). "
+        "For the paper's CIFAR-10 setting: tfnoisekd train --config cifar10 --method mc --rate 0.1\n"
+    )
+
+
+def test_evaluate_a_run_and_its_file_agree(run, trained, scans, tmp_path):
+    path = trained / "baseline-scans-1"
+    code, out, _ = run("evaluate", path, "--json", "--output", tmp_path / "results.json")
+    assert code == 0
+    by_run = json.loads(out)
+    assert by_run == json.loads((tmp_path / "results.json").read_text())
+    record = json.loads((path / "run.json").read_text())
+    assert by_run["accuracy"] == record["results"]["accuracy"]
+    by_file = json.loads(run("evaluate", path / "student.keras", "--data", scans, "--json")[1])
+    assert by_file["accuracy"] == by_run["accuracy"]
+    against_itself = json.loads(run("evaluate", path, "--teacher", path / "student.keras", "--json")[1])
+    assert against_itself["agreement"] == 1 and against_itself["teacher_accuracy"] == by_run["accuracy"]
+    code, out, _ = run("evaluate", path)
+    assert code == 0 and f"{by_run['accuracy']:.2%}" in out and "By class" in out
+
+
+def test_evaluate_a_file_needs_data(run, trained):
+    code, _, error = run("evaluate", trained / "baseline-scans-1" / "student.keras")
+    assert code == 2 and "`--data` must name the data" in error
+
+
+def test_evaluate_on_other_images_is_an_error(run, trained):
+    code, _, error = run("evaluate", trained / "baseline-scans-1", "--data", "digits", "--teacher", "nowhere.keras")
+    assert code == 2 and "There is no model file nowhere.keras" in error
+
+
+def test_info_shows_where_the_numbers_come_from(run, trained):
+    code, out, _ = run("info", "--runs", trained)
+    assert code == 0
+    for word in ("finished", "tfnoisekd train", "tensorflow", "weight_decay 0.0005", "accuracy"):
+        assert word in out.replace("\n", " ")
+    record = json.loads(run("info", trained / "baseline-scans-1", "--json")[1])
+    assert record["config"]["student"] == "wrn-10-1"
+
+
+def test_a_finished_run_is_not_overwritten(run, trained, scans):
+    path = trained / "baseline-scans-1"
+    before = (path / "student.keras").read_bytes()
+    code, _, error = run("train", "--data", scans, *SHORT, "--output", path)
+    assert code == 2 and "holds another run, which is never overwritten" in error
+    assert (path / "student.keras").read_bytes() == before
+    assert "already finished" in run("train", "--resume", path)[1]
+
+
+def test_export_writes_all_formats_of_the_newest_run(run, trained):
+    code, out, error = run("export", "--tflite", "--onnx", "--saved-model", "--runs", trained)
+    assert code == 0 and "Using the newest finished run" in error
+    folder = trained / "baseline-scans-1" / "export"
+    assert {p.name for p in folder.iterdir()} == {"student.tflite", "student.onnx", "student_saved_model"}
+    assert out.count("agrees with the Keras student on 100.00% of 40 test images") == 3
+    code, _, error = run("export", "--tflite", "--runs", trained)
+    assert code == 2 and "--overwrite" in error
+    assert run("export", "--tflite", "--overwrite", "--runs", trained)[0] == 0
+
+
+def test_pixels_out_of_range_and_labels_outside_the_classes(run, tmp_path):
+    images, labels = np.zeros((20, 16, 16, 1), "float32"), np.arange(20) % 2
+    images[3, 0, 0] = np.nan
+    np.savez(tmp_path / "nan.npz", images=images, labels=labels)
+    code, _, error = run("train", "--data", f"npz:{tmp_path / 'nan.npz'}")
+    assert code == 2 and "NaN" in error
+    np.savez(tmp_path / "label.npz", images=np.zeros((20, 16, 16, 1), "uint8"), labels=labels - 1)
+    code, _, error = run("train", "--data", f"npz:{tmp_path / 'label.npz'}")
+    assert code == 2 and "label" in error
+
+
+@pytest.mark.slow
+def test_the_main_job_verbatim(tmp_path):
+    """The two commands of the README, with no other argument, in an empty folder."""
+    train = console("train", "--method", "mc", "--rate", "0.1", cwd=tmp_path)
+    assert train.returncode == 0, train.stderr
+    assert train.stderr == ""
+    assert train.stdout.startswith("Training on the embedded digits")
+    record = json.loads((tmp_path / "runs" / "mc-digits-1" / "run.json").read_text())
+    # Wrong labels in training, clean ones here; chance is 0.1.
+    assert record["results"]["accuracy"] > 0.95 and record["results"]["agreement"] > 0.95
+    export = console("export", "--tflite", cwd=tmp_path)
+    assert export.returncode == 0, export.stderr
+    assert (tmp_path / "runs" / "mc-digits-1" / "export" / "student.tflite").stat().st_size < 400_000
+    assert "Using the newest finished run, runs/mc-digits-1" in export.stderr

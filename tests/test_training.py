@@ -1,0 +1,262 @@
+"""The main path: one seed fixes everything, a killed run goes on, a bad one says why. Real scans, tiny networks."""
+
+import csv
+import errno
+import json
+
+import keras
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from tfnoisekd import config, fitting, models, runs, training
+from tfnoisekd.optimizers import CoupledSGD
+
+SETTINGS = {"teacher": "wrn-10-1", "student": "wrn-10-1", "batch_size": 40, "epochs": 3, "learning_rate": 0.05}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Folder of runs, so that all tests share one cached teacher."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    """200 scans of digits as an npz file, and a short recipe."""
+    scans = load_digits()
+    path = tmp_path_factory.mktemp("data") / "scans.npz"
+    images = np.kron(scans.images[:200], np.ones((2, 2))) * (255 / 16)
+    np.savez(path, images=images.astype("uint8"), labels=scans.target[:200])
+    return {**SETTINGS, "data": f"npz:{path}"}
+
+
+@pytest.fixture(scope="module")
+def trained(root, settings):
+    """A finished Messy Collaboration run, with everything that can be random switched on."""
+    chosen = config.build(settings, {"method": "mc", "rate": 0.3, "sigma": 0.05, "seed": 3})
+    return training.run(chosen, root=root, command="the test")
+
+
+def weights(run):
+    return [np.array(w) for w in models.load(run.student_path).weights]
+
+
+def assert_same_weights(run, other):
+    for one, two in zip(weights(run), weights(other), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def rows(run):
+    with open(run.path / "history.csv", newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+class Stop(keras.callbacks.Callback):
+    """Dies in the middle of an epoch, as a killed process does."""
+
+    def __init__(self, epoch, batch):
+        super().__init__()
+        self.at = (epoch, batch)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.at:
+            raise KeyboardInterrupt
+
+
+def test_a_run_leaves_what_a_person_needs(trained):
+    assert trained.finished
+    assert {"run.json", "history.csv", "student.keras", "tensorboard"} <= {p.name for p in trained.path.iterdir()}
+    record = json.loads((trained.path / "run.json").read_text())
+    assert record["provenance"]["command"] == "the test"
+    assert record["config"]["rate"] == 0.3 and record["config"]["weight_decay"] == 5e-4
+    assert record["data"]["train"] + record["data"]["validation"] + record["data"]["test"] == 200
+    assert record["student_weights_sha256"] == models.weights_digest(models.load(trained.student_path))
+    assert record["teacher"]["weights_sha256"] == models.weights_digest(models.load(record["teacher"]["path"]))
+    assert any((trained.path / "tensorboard").rglob("events.*"))
+
+
+def test_the_history_says_what_the_noise_did(trained):
+    history = rows(trained)
+    assert [row["epoch"] for row in history] == [0, 1, 2]
+    for row in history:
+        # Of the resampled share r, 1/C come out as they were.
+        assert row["label_noise_share"] == pytest.approx(0.3 * 0.9, abs=0.12)
+        assert row["input_noise_stddev"] == pytest.approx(0.05, rel=0.02)
+        assert row["loss"] == pytest.approx(0.1 * row["student_loss"] + 0.9 * row["hinton_loss"], rel=1e-5)
+        assert 0 <= row["val_accuracy"] <= 1
+
+
+def test_the_results_are_those_of_the_saved_student(trained):
+    data = training.load_data(config.build(trained.record["config"]))
+    logits = models.load(trained.student_path).predict(data.test.images / np.float32(255), verbose=0)
+    results = trained.record["results"]
+    assert results["n"] == len(data.test) == 40
+    assert results["accuracy"] == np.mean(logits.argmax(1) == data.test.labels)
+    teacher = models.load(trained.record["teacher"]["path"])
+    teacher_logits = teacher.predict(data.test.images / np.float32(255), verbose=0)
+    assert results["agreement"] == np.mean(logits.argmax(1) == teacher_logits.argmax(1))
+
+
+def test_a_killed_run_goes_on_to_the_same_weights_and_reuses_the_teacher(trained, root):
+    roles = []
+
+    def die(role, chosen):
+        roles.append(role)
+        return Stop(epoch=1, batch=1)
+
+    chosen = config.build(trained.record["config"])
+    with pytest.raises(KeyboardInterrupt):
+        training.run(chosen, root / "killed", root=root, progress=die)
+    assert roles == ["student"]
+    assert runs.Run.open(root / "killed").record["status"] == "failed"
+    resumed = training.resume(root / "killed", root=root)
+    assert_same_weights(resumed, trained)
+    assert rows(resumed) == rows(trained)
+    assert resumed.record["results"] == trained.record["results"]
+    # A finished run has nothing left to do.
+    assert training.resume(root / "killed", root=root).record["finished_at"] == resumed.record["finished_at"]
+
+
+def test_two_runs_of_one_configuration_are_the_same_and_another_seed_is_not(trained, root):
+    # The teacher is trained anew too: nothing may depend on what was trained before in the process.
+    chosen = config.build(trained.record["config"])
+    again = training.run(chosen, root=root / "elsewhere")
+    assert_same_weights(again, trained)
+    assert again.record["teacher"]["weights_sha256"] == trained.record["teacher"]["weights_sha256"]
+    other = training.run(chosen.model_copy(update={"seed": 4, "epochs": 1}), root=root)
+    assert any((one != two).any() for one, two in zip(weights(other), weights(trained), strict=True))
+
+
+def test_a_truncated_checkpoint_costs_an_epoch_not_the_run(trained, root):
+    chosen = config.build(trained.record["config"])
+    with pytest.raises(KeyboardInterrupt):
+        training.run(chosen, root / "truncated", root=root, progress=lambda role, chosen: Stop(epoch=2, batch=0))
+    latest = root / "truncated" / "checkpoint.npz"
+    latest.write_bytes(latest.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match="going on after epoch 1"):
+        resumed = training.resume(root / "truncated", root=root)
+    assert_same_weights(resumed, trained)
+    assert rows(resumed) == rows(trained)
+
+
+def test_a_full_disk_stops_with_the_way_out_and_the_last_checkpoint(settings, root, monkeypatch):
+    savez, calls = np.savez, []
+
+    def full_at_second(path, **arrays):
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        savez(path, **arrays)
+
+    monkeypatch.setattr(np, "savez", full_at_second)
+    chosen = config.build(settings, {"method": "baseline"})
+    with pytest.raises(OSError, match=r"checkpoint of epoch 2 could not be written .*--resume .*full"):
+        training.run(chosen, root / "full", root=root)
+    assert "No space left" in runs.Run.open(root / "full").record["error"]
+    monkeypatch.undo()
+    resumed = training.resume(root / "full", root=root)
+    assert resumed.finished and "error" not in resumed.record
+    assert [row["epoch"] for row in rows(resumed)] == [0, 1, 2]
+
+
+def test_a_fickle_teacher_is_trained_with_dropout_and_varies(settings, root):
+    run = training.run(config.build(settings, {"method": "ft", "dropout": 0.3, "epochs": 2}), root=root)
+    teacher = models.load(run.record["teacher"]["path"])
+    rates = {layer.rate for layer in teacher.layers if isinstance(layer, keras.layers.Dropout)}
+    assert rates == {0.3}
+    assert not any(isinstance(layer, keras.layers.Dropout) for layer in models.load(run.student_path).layers)
+    assert all(row["teacher_variance"] > 0 for row in rows(run))
+
+
+def test_a_teacher_can_be_a_file_or_a_run(trained, settings, root):
+    short = {"method": "hinton", "epochs": 1}
+    by_file = training.run(config.build(settings, {**short, "teacher": str(trained.student_path)}), root=root)
+    by_run = training.run(config.build(settings, {**short, "teacher": str(trained.path)}), root=root)
+    assert by_file.record["teacher"]["weights_sha256"] == trained.record["student_weights_sha256"]
+    assert_same_weights(by_file, by_run)
+
+
+def test_a_teacher_of_other_classes_is_refused(settings, root, tmp_path):
+    models.wide_resnet(10, 1, 7, (16, 16, 1)).save(tmp_path / "seven.keras")
+    chosen = config.build(settings, {"teacher": str(tmp_path / "seven.keras")})
+    with pytest.raises(ValueError, match=r"`teacher` must have 10 outputs, one for each class. Received: .*\(7,\)"):
+        training.run(chosen, root=root)
+    models.wide_resnet(10, 1, 10, (32, 32, 3)).save(tmp_path / "large.keras")
+    chosen = config.build(settings, {"teacher": str(tmp_path / "large.keras")})
+    with pytest.raises(ValueError, match=r"`teacher` must take images of shape \(16, 16, 1\)"):
+        training.run(chosen, root=root)
+
+
+def test_a_loss_that_is_no_number_stops_with_advice(settings, root):
+    chosen = config.build(settings, {"method": "baseline", "learning_rate": 1e20})
+    with pytest.raises(fitting.NonFiniteLossError, match=r"loss became .* in epoch \d, .*smaller `--learning-rate`"):
+        training.run(chosen, root / "nan", root=root)
+    assert runs.Run.open(root / "nan").record["status"] == "failed"
+
+
+def test_a_run_folder_is_never_overwritten(trained, settings, root):
+    before = (trained.path / "run.json").read_bytes()
+    with pytest.raises(FileExistsError, match="holds another run"):
+        training.run(config.build(settings), trained.path, root=root)
+    assert (trained.path / "run.json").read_bytes() == before
+
+
+def test_changed_data_is_not_resumed(trained, settings, root, tmp_path):
+    with np.load(settings["data"].removeprefix("npz:")) as file:
+        np.savez(tmp_path / "scans.npz", images=255 - file["images"], labels=file["labels"])
+    chosen = config.build(settings, {"method": "baseline", "data": f"npz:{tmp_path / 'scans.npz'}"})
+    with pytest.raises(KeyboardInterrupt):
+        training.run(chosen, root / "changed", root=root, progress=lambda role, chosen: Stop(epoch=1, batch=0))
+    with np.load(settings["data"].removeprefix("npz:")) as file:
+        np.savez(tmp_path / "scans.npz", images=file["images"], labels=file["labels"])
+    with pytest.raises(ValueError, match="belongs to another configuration"):
+        training.resume(root / "changed", root=root)
+
+
+def test_the_learning_rate_falls_at_the_first_step_of_its_epoch():
+    chosen = config.build({"epochs": 10, "learning_rate": 0.1, "milestones": [0.3, 0.6], "decay": 0.2})
+    schedule = fitting._schedule(chosen, steps_per_epoch=7)
+    by_step = [round(float(schedule(step)), 6) for step in range(70)]
+    assert by_step == [0.1] * 21 + [0.02] * 21 + [0.004] * 28
+
+
+def test_coupled_sgd_equals_its_formula():
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=5), rng.normal(size=(4, 5))
+    variable = keras.Variable(start, dtype="float32")
+    optimizer = CoupledSGD(0.1, momentum=0.9, coupled_weight_decay=0.05)
+    for gradient in gradients:
+        optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [variable])
+    expected, velocity = start.copy(), np.zeros(5)
+    for gradient in gradients:
+        velocity = 0.9 * velocity + (gradient + 0.05 * expected)
+        expected = expected - 0.1 * velocity
+    np.testing.assert_allclose(np.array(variable), expected, rtol=1e-6)
+    # The decoupled one of Keras is another rule.
+    decoupled, other = keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.05), keras.Variable(start, dtype="float32")
+    for gradient in gradients:
+        decoupled.apply([keras.ops.convert_to_tensor(gradient, "float32")], [other])
+    assert np.abs(np.array(other) - expected).max() > 1e-3
+
+
+def test_unsafe_model_files_are_refused_with_the_flag(tmp_path):
+    inputs = keras.Input((16, 16, 1))
+    model = keras.Model(inputs, keras.layers.Lambda(lambda x: x[:, 0, :10, 0])(inputs))
+    model.save(tmp_path / "lambda.keras")
+    with pytest.raises(ValueError, match=r"carries Python code.*`--unsafe`"):
+        models.load(tmp_path / "lambda.keras")
+    images = np.random.default_rng(0).random((2, 16, 16, 1), "float32")
+    np.testing.assert_allclose(models.load(tmp_path / "lambda.keras", unsafe=True)(images), images[:, 0, :10, 0])
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a zip", b"no model at all"])
+def test_damaged_model_files_are_named(content, tmp_path):
+    (tmp_path / "model.keras").write_bytes(content)
+    with pytest.raises(ValueError, match=r"model.keras is not a Keras model that can be read"):
+        models.load(tmp_path / "model.keras")
+    with pytest.raises(FileNotFoundError, match="There is no model file"):
+        models.load(tmp_path / "other.keras")
