@@ -4,6 +4,7 @@ import importlib
 import os
 import shlex
 import sys
+import warnings
 
 import click
 
@@ -63,6 +64,7 @@ def main(args=None):
     args = [arg for arg in args if arg != "--debug"]
     # TensorFlow's start-up notes are not this program's output. A user's own setting wins.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    warnings.showwarning = _show_warning
     try:
         code = cli.main(args, prog_name="tfnoisekd", standalone_mode=False, obj=shlex.join(["tfnoisekd", *args]))
     except click.exceptions.Abort:
@@ -81,6 +83,10 @@ def main(args=None):
         # What a person can mend by other input is 2; what went wrong in the work itself is 1.
         code = 2 if isinstance(error, (ValueError, LookupError, FileNotFoundError, FileExistsError)) else 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    print(f"Warning: {message}", file=sys.stderr)
 
 
 def _say(message):

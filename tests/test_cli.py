@@ -10,7 +10,18 @@ from sklearn.datasets import load_digits
 
 from tfnoisekd.cli.main import main
 
-SHORT = "--student wrn-10-1 --teacher wrn-10-1 --epochs 1 --batch-size 40 --method baseline".split()
+SHORT = [
+    "--method",
+    "baseline",
+    "--student",
+    "wrn-10-1",
+    "--teacher",
+    "wrn-10-1",
+    "--epochs",
+    "1",
+    "--batch-size",
+    "40",
+]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +86,10 @@ def test_methods_and_datasets_are_listed(run):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("trian", "There is no command `trian`: there are train, evaluate, export, methods, datasets, info. Did you mean"),
+        (
+            "trian",
+            "There is no command `trian`: there are train, evaluate, export, methods, datasets, info. Did you mean",
+        ),
         ("train --metod mc", "No such option"),
         ("train --method mcc", "Received: mcc. Did you mean `mc`?"),
         ("train --rate 1.4", "`rate` must be less than or equal to 1. Received: rate=1.4"),

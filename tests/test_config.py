@@ -134,5 +134,7 @@ def test_yaml_that_is_no_mapping_is_refused(text, tmp_path):
 
 
 def test_a_missing_configuration_names_those_there_are():
-    with pytest.raises(FileNotFoundError, match=r"one of cifar10, digits, svhn. Received: cifar. Did you mean `cifar10`"):
+    with pytest.raises(
+        FileNotFoundError, match="one of cifar10, digits, svhn. Received: cifar. Did you mean `cifar10`"
+    ):
         config.load("cifar")

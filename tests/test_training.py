@@ -237,7 +237,10 @@ def test_coupled_sgd_equals_its_formula():
         expected = expected - 0.1 * velocity
     np.testing.assert_allclose(np.array(variable), expected, rtol=1e-6)
     # The decoupled one of Keras is another rule.
-    decoupled, other = keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.05), keras.Variable(start, dtype="float32")
+    decoupled, other = (
+        keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.05),
+        keras.Variable(start, dtype="float32"),
+    )
     for gradient in gradients:
         decoupled.apply([keras.ops.convert_to_tensor(gradient, "float32")], [other])
     assert np.abs(np.array(other) - expected).max() > 1e-3
