@@ -93,6 +93,7 @@ def test_the_readmes_main_command_is_the_main_job():
     assert "tfnoisekd train --method mc --rate 0.1 " in command and command.endswith("tfnoisekd export --tflite")
 
 
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")  # Keras, of every fit on a tf.data.Dataset
 def test_the_readmes_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = block("## In an existing codebase", "python")
