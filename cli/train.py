@@ -43,13 +43,14 @@ def command(words, source, output, resumed, root, **values):
 
     load_quietly()
     from tfnoisekd import training
-    from tfnoisekd.cli.progress import show_training
+    from tfnoisekd.cli.progress import shown_trainings
     from tfnoisekd.cli.results import print_results
 
-    if resumed is not None:
-        run = training.resume(resumed, root=root, command=words, progress=show_training)
-    else:
-        run = training.run(config, output, root=root, command=words, progress=show_training)
+    with shown_trainings() as progress:
+        if resumed is not None:
+            run = training.resume(resumed, root=root, command=words, progress=progress)
+        else:
+            run = training.run(config, output, root=root, command=words, progress=progress)
     print_results(run.record["results"])
     click.echo(f"\nStudent: {run.path / 'student.keras'}  ({run.record['student_parameters']:,} parameters)")
     click.echo(f"Next:    tfnoisekd export {run.path} --tflite")

@@ -35,7 +35,17 @@ sys.meta_path.insert(0, NoTensorFlow())
 def environment(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(BLOCKER)
     path = os.pathsep.join(filter(None, [str(tmp_path), str(TESTS.parent), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
+    return {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "PYTHONPATH": path,
+        "JAX_PLATFORMS": "cpu",
+        # Most of the time would go into compiling small programs, many of them equal.
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is that run")

@@ -133,9 +133,16 @@ def test_missing_arrays_are_named_with_those_found(tmp_path):
 )
 def test_pickled_arrays_are_refused(arrays, tmp_path):
     with pytest.raises(
-        ValueError, match=r"need unpickling, which can run code.*save them again with a numeric or string dtype"
+        ValueError, match=r"need unpickling, which can run code.*with a numeric or string dtype, or, .*`--unsafe`"
     ):
         load(save(tmp_path / "a.npz", **arrays))
+
+
+def test_a_trusted_file_may_hold_objects(tmp_path):
+    objects = {"images": PIXELS.astype(object), "labels": LABELS.astype(object), "class_names": list("abc")}
+    trusted = load(save(tmp_path / "a.npz", **objects), unsafe=True)
+    plain = load(save(tmp_path / "b.npz", class_names=list("abc")))
+    assert trusted.fingerprint == plain.fingerprint
 
 
 def test_a_pickle_is_never_run(tmp_path):

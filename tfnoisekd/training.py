@@ -108,6 +108,7 @@ def load_data(config):
         test_size=config.test_size,
         split_seed=config.split_seed,
         skip_bad_images=config.skip_bad_images,
+        unsafe=config.unsafe,
     )
 
 

@@ -43,7 +43,7 @@ READERS = {
     "digits": (digits.read, ()),
     "tfds": (tfds.read, ("data_dir", "image_size")),
     "folder": (folder.read, ("image_size", "skip_bad_images")),
-    "npz": (npz.read, ()),
+    "npz": (npz.read, ("unsafe",)),
 }
 # Crop padding as a divisor of the image size (None: no crop), and whether to flip. Digits mean something else when
 # mirrored; a sixteenth of a doubled scan is half of one scanned pixel; house numbers have their neighbours beside them.
@@ -65,6 +65,7 @@ def load(
     test_size=0.2,
     split_seed=0,
     skip_bad_images=False,
+    unsafe=False,
 ):
     """Loads a data set into memory, in training, validation and test parts.
 
@@ -78,6 +79,7 @@ def load(
             part of its own.
         split_seed: Integer that alone decides both cuts. They keep the share of each class.
         skip_bad_images: Whether to leave out image files that can't be decoded. Only for `folder:`.
+        unsafe: Whether to unpickle arrays of objects, which can run code hidden in the file. Only for `npz:`.
 
     Returns:
         An `ImageData`.
@@ -97,7 +99,7 @@ def load(
     splits.check_size(validation_size, "validation_size")
     splits.check_size(test_size, "test_size", at_least=1)
     splits.check_seed(split_seed)
-    options = {"data_dir": data_dir, "image_size": image_size, "skip_bad_images": skip_bad_images}
+    options = {"data_dir": data_dir, "image_size": image_size, "skip_bad_images": skip_bad_images, "unsafe": unsafe}
     read, takes = READERS[kind]
     raw = read(*([place] if place else []), **{option: options[option] for option in takes})
     _check_classes(name, raw)

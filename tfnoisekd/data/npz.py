@@ -1,4 +1,4 @@
-"""`npz:PATH`: a file of arrays, read without ever unpickling anything."""
+"""`npz:PATH`: a file of arrays, read without unpickling anything unless the user says that the file is trusted."""
 
 import zipfile
 import zlib
@@ -18,18 +18,19 @@ _KINDS = {b"\x93N": "a single array (.npy)"} | {
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
 
 
-def read(path):
+def read(path, unsafe=False):
     """Reads `images` and `labels`, and `images_test`, `labels_test` and `class_names` where the file has them.
 
     Args:
         path: File written by `np.savez` or `np.savez_compressed`. Images are (N, height, width[, channels]), integers
             in 0..255 or floats in [0, 1]; labels are (N,) or (N, 1), whole numbers from 0; class names are strings.
+        unsafe: Also read object arrays, which need unpickling. Only for files you trust: that can run code.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If its content is anything else.
     """
-    arrays = _arrays(Path(path).expanduser())
+    arrays = _arrays(Path(path).expanduser(), unsafe)
     missing = [key for key in ("images", "labels") if key not in arrays]
     if ("images_test" in arrays) != ("labels_test" in arrays):
         missing += [key for key in ("images_test", "labels_test") if key not in arrays]
@@ -48,7 +49,7 @@ def read(path):
     return RawData(train, test, class_names)
 
 
-def _arrays(path):
+def _arrays(path, unsafe):
     if path.is_dir():
         raise ValueError(f"`npz:` needs a file. Received: the folder {path}; did you mean 'folder:{path}'?")
     if not path.exists():
@@ -62,15 +63,16 @@ def _arrays(path):
         )
     try:
         # Unpickling runs whatever code a file holds, so an array that needs it is refused.
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(path, allow_pickle=unsafe) as file:
             # Others are named where one is missing, but not read: they may be large, or need unpickling.
-            return {key: file[key] if key in KEYS else None for key in file.files}
+            return {key: _plain(file[key]) if key in KEYS else None for key in file.files}
     except _DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "Object arrays" in reason:
             raise ValueError(
                 f"`npz:` reads no object arrays: they need unpickling, which can run code hidden in a file. "
-                f"Received: {path}, which has some; save them again with a numeric or string dtype"
+                f"Received: {path}, which has some; save them again with a numeric or string dtype, or, if you trust "
+                "the file, pass `--unsafe` (unsafe=True in Python)"
             ) from error
         if "pickle" in reason:  # NumPy's guess about every file whose beginning it does not know
             reason = "not a zip file"
@@ -78,6 +80,11 @@ def _arrays(path):
             f"`npz:` needs a complete file written by np.savez. Received: {path}, which can't be read ({reason}); "
             "if it was copied or downloaded, do that again"
         ) from error
+
+
+def _plain(array):
+    """An array of objects, which only a trusted file brings this far, as the array of numbers or strings it holds."""
+    return np.array(array.tolist()) if array.dtype == object else array
 
 
 def _split(arrays, suffix, class_names, path):
