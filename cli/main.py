@@ -17,6 +17,9 @@ COMMANDS = {
     "datasets": "List the data sets that --data takes.",
     "info": "Show what a run did, with what, and how it came out.",
 }
+# What a person mends by other input or another place; the rest went wrong in the work itself.
+WRONG_INPUT = (ValueError, LookupError, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError)
+WRONG_INPUT += (ConnectionError,)
 
 
 class LazyGroup(click.Group):
@@ -70,6 +73,9 @@ def main(args=None):
     except click.exceptions.Abort:
         _say("Interrupted.")
         code = 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        code = 2
     except click.ClickException as error:
         _say(error.format_message())
         code = 2
@@ -80,8 +86,7 @@ def main(args=None):
         if debug:
             raise
         _say(_one_line(error))
-        # What a person can mend by other input is 2; what went wrong in the work itself is 1.
-        code = 2 if isinstance(error, (ValueError, LookupError, FileNotFoundError, FileExistsError)) else 1
+        code = 2 if isinstance(error, WRONG_INPUT) else 1
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -72,6 +72,17 @@ def test_help_names_every_command_and_imports_no_backend():
     assert not {"'tensorflow'", "'keras'", "'numpy'", "'pydantic'"} & set(modules.replace(",", "").split())
 
 
+def test_no_command_shows_the_help(run):
+    code, _, error = run()
+    assert code == 2 and error.startswith("Usage: tfnoisekd") and "Commands:" in error
+
+
+def test_a_data_set_out_of_reach_names_the_ways_out(run, tmp_path):
+    code, _, error = run("train", "--data", "tfds:cifar10", "--data-dir", tmp_path)
+    assert code == 2 and error.count("\n") == 1
+    assert all(way in error for way in ("--data-dir", "manual", "folder:PATH"))
+
+
 def test_version(run):
     assert run("--version")[1] == "tfnoisekd, version 0.1.0\n"
 

@@ -223,8 +223,10 @@ def policy(request):
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"], indirect=True)
 @pytest.mark.parametrize("kind", ["none", "student"])
 def test_mixed_precision_trains_as_float32(data, policy, kind):
-    mixed = make(NOISES[kind]())
+    teacher, student = deep(1, dropout=0.5), linear(2)
     keras.config.set_dtype_policy("float32")
+    mixed = Distiller(teacher, student, noise=NOISES[kind](), seed=0)
+    mixed.compile(keras.optimizers.SGD(0.1, momentum=0.9))
     history = fit(mixed, data)
     full = make(NOISES[kind]())
     expected = fit(full, data)

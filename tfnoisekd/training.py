@@ -15,7 +15,7 @@ from tfnoisekd.fitting import fit, seed_everything
 TEACHERS = "teachers"  # folder of the cached teachers, below the folder of runs
 
 
-def run(config, output=None, *, root="runs", resume=False, command=None, progress=None):
+def run(config, output=None, *, root="runs", resume=False, command=None, progress=None, data=None):
     """Trains what a configuration says: the teacher first where there is none, then the student.
 
     One seed fixes everything: on one CPU, two runs of one configuration end with bit-identical weights, and so does
@@ -28,6 +28,7 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
         resume: Go on with the run in `output` from its last checkpoint.
         command: Command line to record with the run.
         progress: Function (role, config) -> Keras callback that shows the training of a "teacher" or "student".
+        data: The configuration's `data.ImageData`, where it is loaded already.
 
     Returns:
         The finished `runs.Run`; its `record["results"]` holds the evaluation on the test split.
@@ -41,7 +42,7 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
     method = methods.get(config.method)
     for name in filter(models.is_name, (config.student, config.teacher)):
         models.parse_name(name)  # an impossible student is an error now, not after the teacher's hours
-    data = load_data(config)
+    data = data or load_data(config)
     digest = _digest(config, data)
 
     if resume:
@@ -119,7 +120,8 @@ def _teacher(config, data, root, command, progress):
         path = Path(root) / TEACHERS / f"{config.teacher}-{_slug(config.data)}-{_digest(teacher_config, data)}"
         # A teacher is a run like any other: one that was cut off goes on.
         started = (path / runs.RECORD).exists()
-        path = run(teacher_config, path, root=root, resume=started, command=command, progress=progress).student_path
+        options = {"root": root, "resume": started, "command": command, "progress": progress, "data": data}
+        path = run(teacher_config, path, **options).student_path
     else:
         path = Path(config.teacher)
         path = runs.Run.open(path).student_path if path.is_dir() else path
