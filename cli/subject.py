@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from tfnoisekd import config, models, runs, training
+from tfnoisekd import config, inspection, models, runs, training
 from tfnoisekd.cli.options import DATA_SETTINGS
 
 
@@ -29,7 +29,7 @@ class Subject:
 
     def load_model(self):
         model = models.load(self.model_path, unsafe=self.config.unsafe)
-        models.check_fits(model, "model", self.data.num_classes, self.data.input_shape)
+        inspection.check_fits(model, "model", self.data.num_classes, self.data.input_shape)
         return model
 
     def load_teacher(self, path=None):
@@ -44,7 +44,7 @@ class Subject:
             return None
         path = runs.Run.open(path).student_path if Path(path).is_dir() else path
         teacher = models.load(path, unsafe=self.config.unsafe)
-        models.check_fits(teacher, "teacher", self.data.num_classes, self.data.input_shape)
+        inspection.check_fits(teacher, "teacher", self.data.num_classes, self.data.input_shape)
         return teacher
 
 

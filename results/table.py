@@ -16,8 +16,8 @@ def load(folder):
 def table(records):
     """A Markdown table: one row a run."""
     lines = [
-        "| method | noise | epochs | test accuracy, % | 95% interval | agreement with teacher, % | ECE | NLL | minutes |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| method | noise | epochs | test accuracy, % | 95% interval | agreement with teacher, % | ECE | NLL |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, record in records.items():
         config, results = record["config"], record["results"]
@@ -26,7 +26,7 @@ def table(records):
         lines.append(
             f"| {name} | {_noise(config)} | {config['epochs']} | {100 * results['accuracy']:.1f} "
             f"| {100 * low:.1f} to {100 * high:.1f} | {agreement} | {results['expected_calibration_error']:.3f} "
-            f"| {results['negative_log_likelihood']:.3f} | {record['training_seconds'] / 60:.0f} |"
+            f"| {results['negative_log_likelihood']:.3f} |"
         )
     return "\n".join(lines)
 

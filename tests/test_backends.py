@@ -13,7 +13,8 @@ TESTS = pathlib.Path(__file__).resolve().parent
 FILES = {
     "test_losses.py": 30,
     "test_noise.py": 50,
-    "test_models.py": 45,
+    "test_models.py": 15,
+    "test_inspection.py": 20,
     "test_distiller.py": 30,
     "test_distiller_errors.py": 40,
     "test_distiller_training.py": 20,

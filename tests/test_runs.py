@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tfnoisekd import runs
+from tfnoisekd.provenance import now
 
 
 @pytest.fixture
@@ -85,6 +86,7 @@ def test_a_kill_while_writing_leaves_a_good_checkpoint(tmp_path):
     code = f"""
 import os, numpy as np
 from tfnoisekd import runs
+from tfnoisekd.provenance import now
 saved = runs.Checkpoint({str(tmp_path)!r}, "abc")
 saved.save(1, {{"student": [np.ones(3)]}})
 savez = np.savez
@@ -131,7 +133,7 @@ def test_runs_are_numbered_and_the_newest_finished_is_found(tmp_path):
         paths.append(path.name)
         run = runs.Run.create(path, {})
         if len(paths) < 3:
-            run.update(status="finished", finished_at=runs.now())
+            run.update(status="finished", finished_at=now())
     assert paths == ["mc-digits-1", "mc-digits-2", "mc-digits-3"]
     assert runs.newest_finished(tmp_path).path.name == "mc-digits-2"
     with pytest.raises(FileNotFoundError, match=r"has not finished \(running\): go on with it by"):

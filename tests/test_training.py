@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from tfnoisekd import config, fitting, models, runs, training
+from tfnoisekd import config, fitting, inspection, models, runs, training
 from tfnoisekd.optimizers import CoupledSGD
 
 SETTINGS = {"teacher": "wrn-10-1", "student": "wrn-10-1", "batch_size": 40, "epochs": 3, "learning_rate": 0.05}
@@ -74,8 +74,8 @@ def test_a_run_leaves_what_a_person_needs(trained):
     assert record["provenance"]["command"] == "the test"
     assert record["config"]["rate"] == 0.3 and record["config"]["weight_decay"] == 5e-4
     assert record["data"]["train"] + record["data"]["validation"] + record["data"]["test"] == 200
-    assert record["student_weights_sha256"] == models.weights_digest(models.load(trained.student_path))
-    assert record["teacher"]["weights_sha256"] == models.weights_digest(models.load(record["teacher"]["path"]))
+    assert record["student_weights_sha256"] == inspection.weights_digest(models.load(trained.student_path))
+    assert record["teacher"]["weights_sha256"] == inspection.weights_digest(models.load(record["teacher"]["path"]))
     assert any((trained.path / "tensorboard").rglob("events.*"))
 
 

@@ -1,15 +1,12 @@
 """The heart: a Keras model whose `train_step` injects noise at three places while a teacher supervises a student."""
 
-import inspect
-import math
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
-from tfnoisekd import losses as losses_module
-from tfnoisekd import models
-from tfnoisekd.noise import Noise
+from tfnoisekd import checks, inspection
+from tfnoisekd.noise import TeacherVariance
 
 PROBE_SIZE = 8  # training examples on which the fickle teacher's variance is measured, once an epoch
 NO_LABELS = "`fit` needs labels: pass `y`, or a data set of (inputs, labels). Received: inputs only"
@@ -75,14 +72,14 @@ class Distiller(keras.Model):
     ):
         # The models cast for themselves, as they would alone; the student's policy decides about loss scaling.
         super().__init__(name=name, dtype=getattr(student, "dtype_policy", None), autocast=False)
-        self.distillation_losses = _as_losses(losses, teacher)
-        self.noise = _as_noises(noise)
-        _check_models(teacher, student, from_logits)
-        _check_noise(self.noise, teacher, student)
+        self.distillation_losses = checks.as_losses(losses, teacher)
+        self.noise = checks.as_noises(noise)
+        checks.check_models(teacher, student, from_logits)
+        checks.check_noise(self.noise, teacher, student)
         self.teacher = teacher
         self.student = student
         self.from_logits = from_logits
-        self.student_loss_weight = _cross_entropy_weight(student_loss_weight, self.distillation_losses)
+        self.student_loss_weight = checks.cross_entropy_weight(student_loss_weight, self.distillation_losses)
         self.seed = seed
         self.noise_seed = keras.random.SeedGenerator(seed)
         if teacher is not None:
@@ -92,7 +89,7 @@ class Distiller(keras.Model):
         measures = [noise.measure for noise in self.noise if noise.measure and not noise.fickle_teacher]
         self._trackers = {part: keras.metrics.Mean(name=part) for part in (*parts, *measures)}
         self._regularized = False  # known once the student has run: add_loss happens in call
-        self._probe = self._make_probe()
+        self.teacher_probe = self._make_probe()
         self.built = True
 
     @property
@@ -125,7 +122,7 @@ class Distiller(keras.Model):
         Raises:
             ValueError: If the loss expects probabilities and the models give logits, or the other way round.
         """
-        loss = _resolve_loss(loss, self.from_logits)
+        loss = checks.resolve_loss(loss, self.from_logits)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
     def compile_from_config(self, config):
@@ -148,8 +145,8 @@ class Distiller(keras.Model):
         teacher_outputs = None
         if self.teacher is not None:
             teacher_outputs = self._as_logits(self.teacher(x, training=self.fickle_teacher))
-        if self._probe is not None:
-            self._probe.assign(ops.take(x, ops.arange(PROBE_SIZE) % ops.shape(x)[0], axis=0))
+        if self.teacher_probe is not None:
+            self.teacher_probe.assign(ops.take(x, ops.arange(PROBE_SIZE) % ops.shape(x)[0], axis=0))
         noisy_labels = labels
         for noise in self.noise:
             x, inputs_measure = noise.perturb_inputs(x, self.noise_seed)
@@ -208,13 +205,13 @@ class Distiller(keras.Model):
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
         """Trains the student, as `keras.Model.fit`; a fickle teacher's variance is logged once an epoch."""
-        if self._probe is not None:
+        if self.teacher_probe is not None:
             if isinstance(callbacks, keras.callbacks.CallbackList):
-                callbacks.append(_TeacherVariance())
+                callbacks.append(TeacherVariance())
             else:
                 # First, so that every logger sees what it adds.
                 others = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
-                callbacks = [_TeacherVariance(), *others]
+                callbacks = [TeacherVariance(), *others]
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
     def teacher_variance(self, inputs):
@@ -243,7 +240,7 @@ class Distiller(keras.Model):
         # Keras saves no seed states, and a training that goes on without them would repeat its noise.
         weights = {id(weight) for weight in self.weights}
         seeds = [variable for variable in self.variables if id(variable) not in weights]
-        return seeds if self._probe is None else [self._probe, *seeds]
+        return seeds if self.teacher_probe is None else [self.teacher_probe, *seeds]
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
@@ -281,136 +278,11 @@ class Distiller(keras.Model):
 
     def _make_probe(self):
         """A buffer for a few training inputs; only where a fickle teacher has a fixed input shape."""
-        shape = models.input_shape(self.teacher) if self.fickle_teacher else None
+        shape = inspection.input_shape(self.teacher) if self.fickle_teacher else None
         if shape is None or None in shape:
             return None
         dtype = keras.backend.standardize_dtype(self.teacher.inputs[0].dtype)
         return keras.Variable(ops.zeros((PROBE_SIZE, *shape), dtype), trainable=False, name="teacher_probe")
-
-
-class _TeacherVariance(keras.callbacks.Callback):
-    """Logs the fickle teacher's variance, and stops where it does not vary: that noise would do nothing."""
-
-    def on_epoch_end(self, epoch, logs=None):
-        variance = self.model.teacher_variance(self.model._probe)
-        if variance == 0:
-            raise ValueError(
-                "`TeacherDropout` does nothing: two forward passes of the teacher with dropout on are identical. "
-                "Is its dropout built with `training=False`, or its rate too small?"
-            )
-        if logs is not None:
-            logs["teacher_variance"] = variance
-
-
-def _as_losses(losses, teacher):
-    if losses is None:
-        losses = () if teacher is None else (losses_module.Hinton(),)
-    losses = tuple(losses) if isinstance(losses, (list, tuple)) else (losses,)
-    for loss in losses:
-        if not isinstance(loss, keras.distillation.DistillationLoss) or not hasattr(loss, "weight"):
-            raise ValueError(f"`losses` must hold distillation losses such as `Hinton()`. Received: {loss!r}")
-    names = [loss.name for loss in losses]
-    if len(set(names)) < len(names):
-        raise ValueError(f"`losses` must have different names, under which they are logged. Received: {names}")
-    if losses and teacher is None:
-        raise ValueError(f"`losses` need a teacher. Received: teacher=None, losses={list(losses)}")
-    return losses
-
-
-def _as_noises(noises):
-    noises = tuple(noises) if isinstance(noises, (list, tuple)) else (noises,)
-    for noise in noises:
-        if not isinstance(noise, Noise):
-            raise ValueError(f"`noise` must hold noises such as `InputNoise(0.05)`. Received: {noise!r}")
-    kinds = [type(noise).__name__ for noise in noises]
-    repeated = sorted({kind for kind in kinds if kinds.count(kind) > 1})
-    if repeated:
-        raise ValueError(f"`noise` may hold one noise of each kind. Received: {kinds.count(repeated[0])} {repeated[0]}")
-    return noises
-
-
-def _check_models(teacher, student, from_logits):
-    for role, model in (("teacher", teacher), ("student", student)):
-        if model is None and role == "teacher":
-            continue
-        if not isinstance(model, keras.Model):
-            raise ValueError(f"`{role}` must be a keras.Model. Received: {model!r}")
-        if role == "student" and not model.built and teacher is not None and models.input_shape(teacher):
-            model.build((None, *models.input_shape(teacher)))
-        if not model.built:
-            raise ValueError(
-                f"`{role}` must be built. Received: '{model.name}' without a known input shape; "
-                "give it a `keras.Input`, or call it once on a batch."
-            )
-        models.check_outputs(model, role, from_logits)
-    if teacher is None:
-        return
-    shapes = [models.output_shape(model) for model in (teacher, student)]
-    if None not in shapes and shapes[0] != shapes[1]:
-        raise ValueError(
-            "`teacher` and `student` must have outputs of the same shape (the same classes). "
-            f"Received: teacher {shapes[0]}, student {shapes[1]}"
-        )
-    shared = {id(v) for v in teacher.weights} & {id(v) for v in student.weights}
-    if shared:
-        raise ValueError(
-            f"`teacher` and `student` must not share weights. Received: {len(shared)} shared variables; freezing the "
-            "teacher would freeze the student. Use keras.models.clone_model."
-        )
-
-
-def _check_noise(noises, teacher, student):
-    shape = models.output_shape(student)
-    for noise in noises:
-        classes = noise.get_config().get("num_classes")
-        if classes is not None and shape is not None and classes != shape[-1]:
-            raise ValueError(f"`num_classes` of {noise!r} must equal the student's {shape[-1]} outputs")
-        if not noise.fickle_teacher:
-            continue
-        if teacher is None:
-            raise ValueError("`TeacherDropout` needs a teacher. Received: teacher=None")
-        if not models.varies_in_training(teacher):
-            raise ValueError(
-                f"`TeacherDropout` needs a teacher with active dropout. Received: '{teacher.name}' without a dropout "
-                "layer of a positive rate, so the noise would do nothing. Train the teacher with dropout first, for "
-                "example wide_resnet(40, 2, dropout=0.4)."
-            )
-
-
-def _cross_entropy_weight(given, losses):
-    if given is not None:
-        if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given < math.inf:
-            raise ValueError(f"`student_loss_weight` must be a number of at least 0. Received: {given!r}")
-        return float(given)
-    implied = [loss.student_loss_weight for loss in losses if isinstance(loss, losses_module.Hinton)]
-    return implied[0] if implied else 1.0
-
-
-def _resolve_loss(loss, from_logits):
-    """A loss that reads the models' outputs as what they are."""
-    if loss is None:
-        loss = "sparse_categorical_crossentropy"
-    by_name = {
-        "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
-        "SparseCategoricalCrossentropy": keras.losses.SparseCategoricalCrossentropy,
-        "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
-        "CategoricalCrossentropy": keras.losses.CategoricalCrossentropy,
-    }
-    if isinstance(loss, str):
-        loss = by_name[loss](from_logits=from_logits) if loss in by_name else keras.losses.get(loss)
-    if inspect.isfunction(loss) and from_logits and "from_logits" in inspect.signature(loss).parameters:
-        raise ValueError(
-            "`loss` must be made with from_logits=True, as the distiller is: pass an object such as "
-            f"`SparseCategoricalCrossentropy(from_logits=True)`. Received: the function {loss.__name__}"
-        )
-    if isinstance(loss, keras.losses.Loss):
-        expects_logits = loss.get_config().get("from_logits", from_logits)
-        if expects_logits != from_logits:
-            raise ValueError(
-                f"`loss` must be made with from_logits={from_logits}, as the distiller is. "
-                f"Received: {type(loss).__name__}(from_logits={expects_logits})"
-            )
-    return loss
 
 
 def _num_replicas():

@@ -1,7 +1,5 @@
-"""Wide residual networks, and what can be read off any Keras model: outputs, features by layer name, dropout."""
+"""Wide residual networks, by size or by name, and saved models from files."""
 
-import hashlib
-import math
 import re
 import zipfile
 from pathlib import Path
@@ -109,40 +107,6 @@ def load(path, *, unsafe=False):
         raise ValueError(f"{path} is not a Keras model that can be read: {reason[:200]}") from error
 
 
-def count_parameters(model):
-    """Number of trainable parameters, the figure that papers print (BatchNorm's statistics do not count)."""
-    return sum(math.prod(weight.shape) for weight in model.trainable_variables)
-
-
-def weights_digest(model):
-    """SHA-256 over all weights in order, with shapes and dtypes, as 64 hexadecimal digits.
-
-    Equal for equal networks, however and whenever they were saved (a file's own hash changes with its date).
-    """
-    digest = hashlib.sha256()
-    for weight in model.weights:
-        array = keras.ops.convert_to_numpy(weight)
-        digest.update(f"{array.shape} {array.dtype}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
-def check_fits(model, role, num_classes, image_shape):
-    """Refuses a model that does not fit the data.
-
-    Raises:
-        ValueError: If the model's input is not `image_shape` (height, width, channels) or its output not `num_classes`.
-    """
-    shape = input_shape(model)
-    if shape is not None and (
-        len(shape) != 3 or any(a not in (None, b) for a, b in zip(shape, image_shape, strict=True))
-    ):
-        raise ValueError(f"`{role}` must take images of shape {tuple(image_shape)}. Received: a model of input {shape}")
-    outputs = output_shape(model)
-    if outputs is not None and outputs != (num_classes,):
-        raise ValueError(f"`{role}` must have {num_classes} outputs, one for each class. Received: outputs {outputs}")
-
-
 def _check_size(depth, width):
     if not isinstance(depth, int) or depth < 10 or (depth - 4) % 6:
         nearest = max(10, 6 * round((depth - 4) / 6) + 4) if isinstance(depth, (int, float)) else 16
@@ -188,96 +152,3 @@ def _block(x, filters, stride, dropout, name, end):
         out = layers.Dropout(dropout, name=f"{name}_dropout")(out)
     out = _conv(filters, 3, 1, f"{name}_conv2")(out)
     return layers.Add(name=end or f"{name}_sum")([shortcut, out])
-
-
-def input_shape(model):
-    """Shape of one input example of a model with one input, such as (32, 32, 3); `None` where it is not known."""
-    inputs = getattr(model, "inputs", None)
-    return tuple(inputs[0].shape[1:]) if inputs and len(inputs) == 1 else None
-
-
-def output_shape(model):
-    """Shape of one output example of a model with one output, such as (10,); `None` where it is not known."""
-    outputs = getattr(model, "outputs", None)
-    return tuple(outputs[0].shape[1:]) if outputs and len(outputs) == 1 else None
-
-
-def check_outputs(model, role, from_logits):
-    """Refuses models that do not give one tensor of logits (or of probabilities, if `from_logits` is False).
-
-    Args:
-        model: Any built Keras model; only functional and Sequential ones can be looked into.
-        role: "teacher" or "student", for the message.
-        from_logits: What the outputs are meant to be.
-
-    Raises:
-        ValueError: If the model has several outputs, or ends in another activation than `from_logits` says.
-    """
-    outputs = getattr(model, "outputs", None)
-    if not outputs:
-        return
-    if len(outputs) != 1:
-        raise ValueError(f"`{role}` must have one output tensor, of logits. Received: {len(outputs)} outputs")
-    activation = _final_activation(outputs[0])
-    if from_logits and activation in ("softmax", "sigmoid"):
-        raise ValueError(
-            f"`{role}` must output logits. Received: '{model.name}', which ends in a {activation}. "
-            "Drop the activation of its last layer, or pass from_logits=False if both models end in a softmax."
-        )
-    if not from_logits and activation != "softmax":
-        raise ValueError(
-            f"`{role}` must end in a softmax, since from_logits=False. "
-            f"Received: '{model.name}', which ends in {activation or 'no activation'}."
-        )
-
-
-def _final_activation(output):
-    """Name of the activation that makes a functional or Sequential model's output tensor, or `None`."""
-    operation = output._keras_history.operation
-    if isinstance(operation, keras.Model) and getattr(operation, "outputs", None):
-        return _final_activation(operation.outputs[0])
-    if isinstance(operation, layers.Activation) and operation.activation is keras.activations.linear:
-        return _final_activation(operation.input)  # only a cast: the last layer of many mixed-precision models
-    if isinstance(operation, keras.layers.Softmax):
-        return "softmax"
-    if isinstance(operation, keras.Layer):
-        name = getattr(getattr(operation, "activation", None), "__name__", None)
-    else:
-        name = type(operation).__name__.lower()  # keras.ops.softmax(x) on a symbolic tensor
-    return name if name in ("softmax", "sigmoid") else None
-
-
-def varies_in_training(model, draws=3):
-    """Whether two forward passes with `training=True` can differ: whether dropout (or any layer's noise) is active.
-
-    Args:
-        model: Built Keras model.
-        draws: How many further passes over random inputs are compared with the first, where no layer of Keras's
-            dropout family with a positive rate is found.
-
-    Returns:
-        True or False; False for a model of unknown input shape without such a layer.
-    """
-    if any(_is_active_dropout(layer) for layer in _flatten(model)):
-        return True
-    shape = input_shape(model)
-    if shape is None or None in shape:
-        return False
-    trainable = model.trainable
-    model.trainable = False  # BatchNorm must neither vary nor learn from this
-    inputs = keras.random.uniform((8, *shape), seed=0)
-    first = keras.ops.convert_to_numpy(model(inputs, training=True))
-    varies = any((keras.ops.convert_to_numpy(model(inputs, training=True)) != first).any() for _ in range(draws))
-    model.trainable = trainable
-    return varies
-
-
-def _is_active_dropout(layer):
-    return isinstance(layer, (layers.Dropout, layers.AlphaDropout, layers.GaussianDropout)) and layer.rate > 0
-
-
-def _flatten(model):
-    for layer in model.layers:
-        yield layer
-        if isinstance(layer, keras.Model):
-            yield from _flatten(layer)

@@ -163,3 +163,17 @@ class TeacherDropout(Noise):
 
     measure = "teacher_variance"
     fickle_teacher = True
+
+
+class TeacherVariance(keras.callbacks.Callback):
+    """Logs the fickle teacher's variance, and stops where it does not vary: that noise would do nothing."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        variance = self.model.teacher_variance(self.model.teacher_probe)
+        if variance == 0:
+            raise ValueError(
+                "`TeacherDropout` does nothing: two forward passes of the teacher with dropout on are identical. "
+                "Is its dropout built with `training=False`, or its rate too small?"
+            )
+        if logs is not None:
+            logs["teacher_variance"] = variance

@@ -1,22 +1,18 @@
-"""A run directory: what is in it, provenance, atomic writes, checkpoints that survive a crash."""
+"""A run directory: what is in it, atomic writes, checkpoints that survive a crash."""
 
 import contextlib
-import datetime
-import importlib.metadata
 import json
 import os
-import platform
-import subprocess
-import time
 import warnings
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from tfnoisekd.provenance import provenance
+
 RECORD = "run.json"
 STUDENT = "student.keras"
-PACKAGES = ("tensorflow", "keras", "jax", "numpy", "tensorflow-datasets", "cleverhans", "tf2onnx")
 
 
 class Run:
@@ -205,49 +201,3 @@ class Checkpoint:
                 if index:
                     groups.setdefault(name, []).append(file[key])
             return digest, int(file["epoch"]), groups
-
-
-def provenance():
-    """Where a number comes from: code, versions, device, time."""
-    import tfnoisekd
-
-    versions = {"python": platform.python_version(), "tfnoisekd": tfnoisekd.__version__}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return {
-        "code": _commit(),
-        "versions": versions,
-        "device": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
-        "started_at": now(),
-    }
-
-
-def now():
-    """Date and time in UTC, ISO 8601 with microseconds, so that runs sort by it."""
-    return datetime.datetime.fromtimestamp(time.time(), datetime.timezone.utc).isoformat(timespec="microseconds")
-
-
-def _processor():
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
-        for line in file:
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _commit():
-    """Commit of the source tree the package runs from, or `None` where it is installed without one."""
-    folder = Path(__file__).parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        tracked = subprocess.run(
-            ["git", "-C", str(folder), "ls-files", "--error-unmatch", Path(__file__).name],
-            capture_output=True,
-            timeout=10,
-        )
-        if tracked.returncode:
-            return None
-        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or None
-    except (OSError, subprocess.TimeoutExpired):
-        return None

@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 
 from tfnoisekd import data as data_module
-from tfnoisekd import methods, models, runs
+from tfnoisekd import inspection, methods, models, runs
 from tfnoisekd.config import Config
 from tfnoisekd.distiller import Distiller
 from tfnoisekd.evaluation import accuracy
 from tfnoisekd.fitting import fit, seed_everything
+from tfnoisekd.provenance import now
 
 TEACHERS = "teachers"  # folder of the cached teachers, below the folder of runs
 
@@ -80,10 +81,10 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
         raise
     record.update(
         status="finished",
-        finished_at=runs.now(),
+        finished_at=now(),
         training_seconds=round(record.record.get("training_seconds", 0) + seconds, 1),
-        student_weights_sha256=models.weights_digest(student),
-        student_parameters=models.count_parameters(student),
+        student_weights_sha256=inspection.weights_digest(student),
+        student_parameters=inspection.count_parameters(student),
         results=results,
     )
     return record
@@ -126,11 +127,11 @@ def _teacher(config, data, root, command, progress):
         path = Path(config.teacher)
         path = runs.Run.open(path).student_path if path.is_dir() else path
     teacher = models.load(path, unsafe=config.unsafe)
-    models.check_fits(teacher, "teacher", data.num_classes, data.input_shape)
+    inspection.check_fits(teacher, "teacher", data.num_classes, data.input_shape)
     return teacher, {
         "path": str(path),
-        "weights_sha256": models.weights_digest(teacher),
-        "parameters": models.count_parameters(teacher),
+        "weights_sha256": inspection.weights_digest(teacher),
+        "parameters": inspection.count_parameters(teacher),
     }
 
 

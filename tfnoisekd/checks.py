@@ -1,0 +1,121 @@
+"""What a `Distiller` accepts: its arguments, checked and made uniform, with errors that say the way out."""
+
+import inspect
+import math
+
+import keras
+
+from tfnoisekd import inspection
+from tfnoisekd.losses import Hinton
+from tfnoisekd.noise import Noise
+
+
+def as_losses(losses, teacher):
+    if losses is None:
+        losses = () if teacher is None else (Hinton(),)
+    losses = tuple(losses) if isinstance(losses, (list, tuple)) else (losses,)
+    for loss in losses:
+        if not isinstance(loss, keras.distillation.DistillationLoss) or not hasattr(loss, "weight"):
+            raise ValueError(f"`losses` must hold distillation losses such as `Hinton()`. Received: {loss!r}")
+    names = [loss.name for loss in losses]
+    if len(set(names)) < len(names):
+        raise ValueError(f"`losses` must have different names, under which they are logged. Received: {names}")
+    if losses and teacher is None:
+        raise ValueError(f"`losses` need a teacher. Received: teacher=None, losses={list(losses)}")
+    return losses
+
+
+def as_noises(noises):
+    noises = tuple(noises) if isinstance(noises, (list, tuple)) else (noises,)
+    for noise in noises:
+        if not isinstance(noise, Noise):
+            raise ValueError(f"`noise` must hold noises such as `InputNoise(0.05)`. Received: {noise!r}")
+    kinds = [type(noise).__name__ for noise in noises]
+    repeated = sorted({kind for kind in kinds if kinds.count(kind) > 1})
+    if repeated:
+        raise ValueError(f"`noise` may hold one noise of each kind. Received: {kinds.count(repeated[0])} {repeated[0]}")
+    return noises
+
+
+def check_models(teacher, student, from_logits):
+    for role, model in (("teacher", teacher), ("student", student)):
+        if model is None and role == "teacher":
+            continue
+        if not isinstance(model, keras.Model):
+            raise ValueError(f"`{role}` must be a keras.Model. Received: {model!r}")
+        if role == "student" and not model.built and teacher is not None and inspection.input_shape(teacher):
+            model.build((None, *inspection.input_shape(teacher)))
+        if not model.built:
+            raise ValueError(
+                f"`{role}` must be built. Received: '{model.name}' without a known input shape; "
+                "give it a `keras.Input`, or call it once on a batch."
+            )
+        inspection.check_outputs(model, role, from_logits)
+    if teacher is None:
+        return
+    shapes = [inspection.output_shape(model) for model in (teacher, student)]
+    if None not in shapes and shapes[0] != shapes[1]:
+        raise ValueError(
+            "`teacher` and `student` must have outputs of the same shape (the same classes). "
+            f"Received: teacher {shapes[0]}, student {shapes[1]}"
+        )
+    shared = {id(v) for v in teacher.weights} & {id(v) for v in student.weights}
+    if shared:
+        raise ValueError(
+            f"`teacher` and `student` must not share weights. Received: {len(shared)} shared variables; freezing the "
+            "teacher would freeze the student. Use keras.models.clone_model."
+        )
+
+
+def check_noise(noises, teacher, student):
+    shape = inspection.output_shape(student)
+    for noise in noises:
+        classes = noise.get_config().get("num_classes")
+        if classes is not None and shape is not None and classes != shape[-1]:
+            raise ValueError(f"`num_classes` of {noise!r} must equal the student's {shape[-1]} outputs")
+        if not noise.fickle_teacher:
+            continue
+        if teacher is None:
+            raise ValueError("`TeacherDropout` needs a teacher. Received: teacher=None")
+        if not inspection.varies_in_training(teacher):
+            raise ValueError(
+                f"`TeacherDropout` needs a teacher with active dropout. Received: '{teacher.name}' without a dropout "
+                "layer of a positive rate, so the noise would do nothing. Train the teacher with dropout first, for "
+                "example wide_resnet(40, 2, dropout=0.4)."
+            )
+
+
+def cross_entropy_weight(given, losses):
+    if given is not None:
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given < math.inf:
+            raise ValueError(f"`student_loss_weight` must be a number of at least 0. Received: {given!r}")
+        return float(given)
+    implied = [loss.student_loss_weight for loss in losses if isinstance(loss, Hinton)]
+    return implied[0] if implied else 1.0
+
+
+def resolve_loss(loss, from_logits):
+    """A loss that reads the models' outputs as what they are."""
+    if loss is None:
+        loss = "sparse_categorical_crossentropy"
+    by_name = {
+        "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
+        "SparseCategoricalCrossentropy": keras.losses.SparseCategoricalCrossentropy,
+        "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
+        "CategoricalCrossentropy": keras.losses.CategoricalCrossentropy,
+    }
+    if isinstance(loss, str):
+        loss = by_name[loss](from_logits=from_logits) if loss in by_name else keras.losses.get(loss)
+    if inspect.isfunction(loss) and from_logits and "from_logits" in inspect.signature(loss).parameters:
+        raise ValueError(
+            "`loss` must be made with from_logits=True, as the distiller is: pass an object such as "
+            f"`SparseCategoricalCrossentropy(from_logits=True)`. Received: the function {loss.__name__}"
+        )
+    if isinstance(loss, keras.losses.Loss):
+        expects_logits = loss.get_config().get("from_logits", from_logits)
+        if expects_logits != from_logits:
+            raise ValueError(
+                f"`loss` must be made with from_logits={from_logits}, as the distiller is. "
+                f"Received: {type(loss).__name__}(from_logits={expects_logits})"
+            )
+    return loss
