@@ -5,6 +5,7 @@ import csv
 import keras
 import numpy as np
 import pytest
+from keras import layers
 from tiny_models import CLASSES, FEATURES, deep, linear
 
 from tfnoisekd.distiller import Distiller
@@ -49,6 +50,32 @@ def test_the_seed_decides(data, kind):
         fit(run, data)
     assert_equal_weights(runs[0], runs[1])
     assert not np.allclose(runs[0].student.get_weights()[0], runs[2].student.get_weights()[0], atol=1e-4)
+
+
+def test_the_seed_decides_over_the_teachers_own_dropout_seeds(data):
+    runs = []
+    for dropout_seed in (5, 6):
+        teacher = keras.Sequential([keras.Input((FEATURES,)), layers.Dropout(0.5, seed=dropout_seed), linear(1)])
+        runs.append(Distiller(teacher, linear(2), noise=TeacherDropout(), seed=3))
+        runs[-1].compile(keras.optimizers.SGD(0.1))
+        fit(runs[-1], data)
+    assert_equal_weights(*runs)
+
+
+def test_a_reseeded_epoch_does_not_depend_on_how_it_was_reached(data):
+    def start_of_epoch(distiller):
+        return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: distiller.reseed(epoch))
+
+    whole, resumed = (make(NOISES["all"](), optimizer=keras.optimizers.SGD(0.1)) for _ in range(2))
+    losses = fit(whole, data, epochs=3, callbacks=[start_of_epoch(whole)])["loss"]
+    fit(resumed, data, epochs=2, callbacks=[start_of_epoch(resumed)])
+    resumed.evaluate(*data, verbose=0)
+    resumed.teacher_variance(data[0])  # draws, as someone who looks between the epochs
+    last = fit(resumed, data, epochs=3, initial_epoch=2, callbacks=[start_of_epoch(resumed)])["loss"]
+    assert last == losses[2:]
+    assert_equal_weights(whole, resumed)
+    with pytest.raises(ValueError, match="`reseed` needs a distiller with a seed"):
+        Distiller(None, linear(0)).reseed()
 
 
 def test_the_seed_decides_under_jit_too(data):

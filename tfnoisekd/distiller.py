@@ -1,13 +1,16 @@
 """The heart: a Keras model whose `train_step` injects noise at three places while a teacher supervises a student."""
 
+import zlib
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfnoisekd import checks, inspection
 from tfnoisekd.noise import TeacherVariance
 
+DRAWS_PER_EPOCH = 1 << 20  # room for the draws of one random stream within an epoch
 PROBE_SIZE = 8  # training examples on which the fickle teacher's variance is measured, once an epoch
 NO_LABELS = "`fit` needs labels: pass `y`, or a data set of (inputs, labels). Received: inputs only"
 
@@ -41,7 +44,8 @@ class Distiller(keras.Model):
             `Hinton(alpha=0.9, temperature=4.0)` with a teacher and no distillation loss without.
         noise: One noise or a list of `InputNoise`, `LabelNoise`, `TeacherDropout`, at most one of each.
         student_loss_weight: Weight of the cross-entropy; `None` takes 1 - alpha from a Hinton-like loss, else 1.
-        seed: Integer seed of the noises (the teacher's dropout layers have their own); `None` draws one.
+        seed: Integer seed of everything random in training: the noises, the teacher's dropout, the student's own;
+            `None` draws one for the noises and leaves the dropout layers as they are.
         name: Name of the model.
         from_logits: Set to False where both models end in a softmax.
 
@@ -91,6 +95,8 @@ class Distiller(keras.Model):
         self._regularized = False  # known once the student has run: add_loss happens in call
         self.teacher_probe = self._make_probe()
         self.built = True
+        if seed is not None:
+            self.reseed()
 
     @property
     def fickle_teacher(self):
@@ -213,6 +219,25 @@ class Distiller(keras.Model):
                 others = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
                 callbacks = [TeacherVariance(), *others]
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def reseed(self, epoch=0):
+        """Sets every random stream of training to where an epoch starts, as the distiller's `seed` decides.
+
+        Called at the start of each epoch, it makes an epoch independent of how it was reached, so that a training that
+        was cut off goes on exactly as it would have.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+
+        Raises:
+            ValueError: If the distiller has no seed.
+        """
+        if self.seed is None:
+            raise ValueError("`reseed` needs a distiller with a seed. Received: seed=None")
+        states = [variable for variable in self.variables if variable.name == "seed_generator_state"]
+        for index, state in enumerate(states):
+            key = zlib.crc32(f"{self.seed} {index}".encode()) >> 1
+            state.assign(np.array([key, epoch * DRAWS_PER_EPOCH % 2**31], dtype="int64"))
 
     def teacher_variance(self, inputs):
         """Variance of the teacher's logits over two draws, averaged over classes and examples.

@@ -2,15 +2,12 @@
 
 import csv
 import math
-import zlib
 
 import keras
-import numpy as np
 
 from tfnoisekd.data import Batches
 from tfnoisekd.optimizers import CoupledSGD
 
-DRAWS_PER_EPOCH = 1 << 20  # room for the draws of one seed generator within an epoch
 HISTORY = "history.csv"
 
 
@@ -51,7 +48,7 @@ def fit(distiller, config, data, folder, checkpoint, progress=None):
         return
 
     callbacks = [
-        _Epochs(batches, config.seed),
+        _Epochs(batches),
         _StopOnNonFiniteLoss(),
         keras.callbacks.CSVLogger(folder / HISTORY, append=start > 0),
         _SaveCheckpoint(checkpoint),
@@ -90,7 +87,7 @@ def _schedule(config, steps_per_epoch):
 
 
 def _state(distiller):
-    """What training changes. Seeds are not among it: `_Epochs` derives them from the epoch."""
+    """What training changes. Seeds are not among it: they follow from the epoch."""
     return {"student": distiller.student.weights, "optimizer": distiller.optimizer.variables}
 
 
@@ -117,19 +114,15 @@ def _trim(path, epochs):
 
 
 class _Epochs(keras.callbacks.Callback):
-    """Sets batches and every seed generator to the epoch, so that an epoch never depends on how it was reached."""
+    """Sets batches and random streams to the epoch, so that an epoch never depends on how it was reached."""
 
-    def __init__(self, batches, seed):
+    def __init__(self, batches):
         super().__init__()
         self.batches = batches
-        self.seed = seed
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.set_epoch(epoch)
-        generators = [v for v in self.model.variables if v.name == "seed_generator_state"]
-        for index, state in enumerate(generators):
-            key = zlib.crc32(f"{self.seed} {index}".encode()) >> 1
-            state.assign(np.array([key, epoch * DRAWS_PER_EPOCH % 2**31], dtype="int64"))
+        self.model.reseed(epoch)
 
 
 class _StopOnNonFiniteLoss(keras.callbacks.Callback):
