@@ -43,6 +43,7 @@ setup(
         "numpy>=1.26",  # batches, augmentation and metrics
         "pydantic>=2.6",  # typed, strict configuration
         "pyyaml>=6.0",  # configuration files
+        "filelock>=3.12",  # keeps two processes from training the same run or teacher at once
         "click>=8.1",  # the command line; its options are made from the configuration, which Typer cannot do
         "rich>=13.0",  # tables and the progress bar of the command line
     ],

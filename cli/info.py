@@ -34,7 +34,7 @@ def command(path, as_json, root):
         for key, value in (run.record.get(part) or {}).items():
             table.add_row(f"{part} {key}", _short(value))
     table.add_row("settings", _short(run.record["config"]))
-    for key in ("finished_at", "training_seconds", "student_parameters", "student_weights_sha256"):
+    for key in ("finished_at", "seconds_since_last_start", "student_parameters", "student_weights_sha256"):
         if key in run.record:
             table.add_row(key.replace("_", " "), str(run.record[key]))
     Console(markup=False).print(table)

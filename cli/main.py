@@ -19,7 +19,7 @@ COMMANDS = {
 }
 # What a person mends by other input or another place; the rest went wrong in the work itself.
 WRONG_INPUT = (ValueError, LookupError, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError)
-WRONG_INPUT += (ConnectionError,)
+WRONG_INPUT += (ConnectionError, BlockingIOError)
 
 
 class LazyGroup(click.Group):

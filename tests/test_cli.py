@@ -135,6 +135,7 @@ def test_a_mistake_leaves_no_run_behind(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run("train", "--rate", "1.4")
     run("train", "--data", "npz:nowhere.npz")
+    run("train", "--teacher", "nowhere.keras")
     assert list(tmp_path.iterdir()) == []
 
 

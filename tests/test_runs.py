@@ -161,3 +161,23 @@ def test_provenance_says_where_a_number_comes_from(tmp_path):
     assert found["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
     assert {"tfnoisekd", "tensorflow", "keras", "numpy"} <= set(found["versions"])
     assert found["device"] and found["started_at"].startswith("20")
+
+
+def test_a_lock_keeps_others_out_and_dies_with_its_process(tmp_path):
+    code = f"""
+import sys, time
+from tfnoisekd import runs
+with runs.exclusive({str(tmp_path / ".lock")!r}, wait=False):
+    print("locked", flush=True)
+    time.sleep(100)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        with (
+            pytest.raises(BlockingIOError, match="is being trained by another process"),
+            runs.exclusive(tmp_path / ".lock", wait=False),
+        ):
+            pass
+        other.kill()
+    with runs.exclusive(tmp_path / ".lock", wait=False):
+        pass

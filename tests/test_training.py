@@ -159,7 +159,7 @@ def test_a_full_disk_stops_with_the_way_out_and_the_last_checkpoint(settings, ro
     assert "No space left" in runs.Run.open(root / "full").record["error"]
     monkeypatch.undo()
     resumed = training.resume(root / "full", root=root)
-    assert resumed.finished and "error" not in resumed.record
+    assert resumed.finished and resumed.record["error"] is None
     assert [row["epoch"] for row in rows(resumed)] == [0, 1, 2]
 
 
@@ -189,6 +189,17 @@ def test_a_teacher_of_other_classes_is_refused(settings, root, tmp_path):
     chosen = config.build(settings, {"teacher": str(tmp_path / "large.keras")})
     with pytest.raises(ValueError, match=r"`teacher` must take images of shape \(16, 16, 1\)"):
         training.run(chosen, root=root)
+
+
+def test_a_run_that_another_process_trains_is_left_alone(trained, root):
+    chosen = config.build(trained.record["config"])
+    with pytest.raises(KeyboardInterrupt):
+        training.run(chosen, root / "busy", root=root, progress=lambda role, chosen: Stop(epoch=1, batch=0))
+    with (
+        runs.exclusive(root / "busy" / runs.LOCK, wait=False),
+        pytest.raises(BlockingIOError, match="busy is being trained by another process"),
+    ):
+        training.resume(root / "busy", root=root)
 
 
 def test_a_loss_that_is_no_number_stops_with_advice(settings, root):

@@ -7,12 +7,14 @@ import warnings
 import zipfile
 from pathlib import Path
 
+import filelock
 import numpy as np
 
 from tfnoisekd.provenance import provenance
 
 RECORD = "run.json"
 STUDENT = "student.keras"
+LOCK = ".lock"
 
 
 class Run:
@@ -135,6 +137,26 @@ def replacing(path):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def exclusive(path, *, wait):
+    """Holds the lock file `path`, so that two processes never train the same thing; it goes with the process.
+
+    Args:
+        path: File to lock; it is made, and stays.
+        wait: Whether to wait until another process lets go, or to raise.
+
+    Raises:
+        BlockingIOError: If another process holds it and `wait` is False.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(path, timeout=-1 if wait else 0):
+            yield
+    except filelock.Timeout:
+        raise BlockingIOError(f"{path.parent} is being trained by another process: wait for it, or end it") from None
 
 
 class Checkpoint:

@@ -1,5 +1,6 @@
 """run(config): the main path, read from top to bottom. Data, teacher, student, distillation, evaluation, record."""
 
+import contextlib
 import hashlib
 import re
 import time
@@ -45,23 +46,23 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
         models.parse_name(name)  # an impossible student is an error now, not after the teacher's hours
     data = data or load_data(config)
     digest = _digest(config, data)
+    teacher, origin = None, None
+    if method.distils and not models.is_name(config.teacher):
+        teacher, origin = _given_teacher(config, data)  # before anything is written: it may not be there or not fit
 
     if resume:
         record = runs.Run.open(output)
         if record.finished:
             return record
-        record.record.pop("error", None)
-        record.update(status="running")
     else:
         output = output or runs.new_path(root, f"{config.method}-{_slug(config.data)}")
         record = runs.Run.create(output, config.model_dump(mode="json"), command)
-    record.update(data=_describe(data))
 
-    try:
-        teacher = None
-        if method.distils:
-            teacher, origin = _teacher(config, data, root, command, progress)
-            record.update(teacher=origin)
+    with runs.exclusive(record.path / runs.LOCK, wait=False), _failures_recorded(record):
+        record.update(status="running", error=None, data=_describe(data))
+        if method.distils and teacher is None:
+            teacher, origin = _trained_teacher(config, data, root, command, progress)
+        record.update(teacher=origin)
         seed_everything(config.seed)
         # A student has no dropout of its own; a network that is trained alone, such as a teacher, may.
         dropout = 0.0 if method.distils else config.dropout
@@ -76,17 +77,14 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
         results = accuracy.evaluate(student, data.test, data.class_names, teacher=teacher)
         with runs.replacing(record.path / runs.STUDENT) as temporary:
             student.save(temporary)
-    except BaseException as error:
-        record.update(status="failed", error=f"{type(error).__name__}: {error}")
-        raise
-    record.update(
-        status="finished",
-        finished_at=now(),
-        training_seconds=round(record.record.get("training_seconds", 0) + seconds, 1),
-        student_weights_sha256=inspection.weights_digest(student),
-        student_parameters=inspection.count_parameters(student),
-        results=results,
-    )
+        record.update(
+            status="finished",
+            finished_at=now(),
+            seconds_since_last_start=round(seconds, 1),
+            student_weights_sha256=inspection.weights_digest(student),
+            student_parameters=inspection.count_parameters(student),
+            results=results,
+        )
     return record
 
 
@@ -114,25 +112,29 @@ def load_data(config):
     )
 
 
-def _teacher(config, data, root, command, progress):
-    """A trained teacher and where it is: a file, a run's student, the cache, or a training here and now."""
-    if models.is_name(config.teacher):
-        teacher_config = methods.teacher_config(config)
-        path = Path(root) / TEACHERS / f"{config.teacher}-{_slug(config.data)}-{_digest(teacher_config, data)}"
+def _given_teacher(config, data):
+    """The teacher that the configuration names by its file or run, and where it is."""
+    path = Path(config.teacher)
+    return _load_teacher(runs.Run.open(path).student_path if path.is_dir() else path, config, data)
+
+
+def _trained_teacher(config, data, root, command, progress):
+    """The teacher of a configuration, from the cache or trained here and now, and where it is."""
+    teacher_config = methods.teacher_config(config)
+    path = Path(root) / TEACHERS / f"{config.teacher}-{_slug(config.data)}-{_digest(teacher_config, data)}"
+    options = {"root": root, "command": command, "progress": progress, "data": data}
+    with runs.exclusive(path.with_suffix(runs.LOCK), wait=True):
         # A teacher is a run like any other: one that was cut off goes on.
         started = (path / runs.RECORD).exists()
-        options = {"root": root, "resume": started, "command": command, "progress": progress, "data": data}
-        path = run(teacher_config, path, **options).student_path
-    else:
-        path = Path(config.teacher)
-        path = runs.Run.open(path).student_path if path.is_dir() else path
+        path = run(teacher_config, path, resume=started, **options).student_path
+    return _load_teacher(path, config, data)
+
+
+def _load_teacher(path, config, data):
     teacher = models.load(path, unsafe=config.unsafe)
     inspection.check_fits(teacher, "teacher", data.num_classes, data.input_shape)
-    return teacher, {
-        "path": str(path),
-        "weights_sha256": inspection.weights_digest(teacher),
-        "parameters": inspection.count_parameters(teacher),
-    }
+    weights = inspection.weights_digest(teacher)
+    return teacher, {"path": str(path), "weights_sha256": weights, "parameters": inspection.count_parameters(teacher)}
 
 
 def _digest(config, data):
@@ -151,6 +153,18 @@ def _describe(data):
         "class_names": list(data.class_names),
         "input_shape": list(data.input_shape),
     }
+
+
+@contextlib.contextmanager
+def _failures_recorded(record):
+    """Writes into a run's record why it stopped, a kill by Ctrl-C included."""
+    try:
+        yield
+    except BaseException as error:
+        # A full disk must not hide what went wrong.
+        with contextlib.suppress(OSError):
+            record.update(status="failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
+        raise
 
 
 def _role(record):
