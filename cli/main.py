@@ -1,6 +1,7 @@
 """`tfnoisekd`: finds the command, and turns what goes wrong into one line and an exit code."""
 
 import importlib
+import io
 import os
 import shlex
 import sys
@@ -68,10 +69,13 @@ def main(args=None):
     # TensorFlow's start-up notes are not this program's output. A user's own setting wins.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that can't show a class name still shows the rest
     try:
         code = cli.main(args, prog_name="tfnoisekd", standalone_mode=False, obj=shlex.join(["tfnoisekd", *args]))
-    except click.exceptions.Abort:
-        _say("Interrupted.")
+    except (KeyboardInterrupt, click.exceptions.Abort):  # click makes the one into the other
+        _say("Interrupted. A run that was training goes on with `tfnoisekd train --resume RUN`.")
         code = 130
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
@@ -79,9 +83,6 @@ def main(args=None):
     except click.ClickException as error:
         _say(error.format_message())
         code = 2
-    except KeyboardInterrupt:
-        _say("Interrupted. A run that was training goes on with `tfnoisekd train --resume RUN`.")
-        code = 130
     except Exception as error:
         if debug:
             raise

@@ -17,4 +17,4 @@ def command():
     for row in methods.TABLE.values():
         defaults = ", ".join(f"--{key} {value}" for key, value in row.defaults.items())
         table.add_row(row.name, row.summary, defaults or "-", f"section {row.section}")
-    Console().print(table)
+    Console(markup=False).print(table)

@@ -16,7 +16,7 @@ def print_results(results, per_class=False):
     table = Table(title="Test images", show_header=False, title_justify="left")
     for row in rows:
         table.add_row(*row)
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     if per_class:
         table = Table(title="By class", title_justify="left")

@@ -35,9 +35,8 @@ class Subject:
     def load_teacher(self, path=None):
         """The teacher at `path`, else the run's own, else `None`."""
         if path is None:
-            origin = self.run and self.run.record.get("teacher")
-            path = origin and origin["path"]
-            if path and not Path(path).exists():
+            path = self.run and self.run.teacher_path()
+            if path and not path.exists():
                 click.echo(f"The run's teacher {path} is gone: no comparison with it.", err=True)
                 return None
         if path is None:
@@ -66,7 +65,7 @@ def find_subject(path, root, overrides):
         return Subject(Path(path), None, config.build(overrides))
     else:
         raise FileNotFoundError(f"There is no run or model file {path}")
-    settings = run.record["config"]
+    settings = run.settings()
     if "data" in overrides:
         settings = {key: value for key, value in settings.items() if key not in DATA_SETTINGS}
     return Subject(run.student_path, run, config.build(settings, overrides))

@@ -29,7 +29,10 @@ def check_free(path, format, overwrite):
 @contextlib.contextmanager
 def partial_sibling(path):
     """A free path in the same folder, so that moving it to `path` is one step; what is left there is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PermissionError(f"{path.parent} can't be written ({error.strerror}): choose another folder") from error
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         yield partial

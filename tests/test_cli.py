@@ -1,6 +1,7 @@
 """The command line as a person uses it, mistakes included: one line, the right exit code, no traceback."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -233,3 +234,92 @@ def test_the_main_job_verbatim(tmp_path):
     assert export.returncode == 0, export.stderr
     assert (tmp_path / "runs" / "mc-digits-1" / "export" / "student.tflite").stat().st_size < 400_000
     assert "Using the newest finished run, runs/mc-digits-1" in export.stderr
+
+
+def test_class_names_of_any_kind_are_shown(run, tmp_path):
+    rng = np.random.default_rng(0)
+    names = ["a[/b]", "[bold]猫[/bold]"]
+    images = rng.integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "odd.npz", images=images, labels=np.arange(40) % 2, class_names=names)
+    code, _, _ = run("train", "--data", f"npz:{tmp_path / 'odd.npz'}", *SHORT, "--output", tmp_path / "run")
+    assert code == 0
+    code, out, _ = run("evaluate", tmp_path / "run")
+    assert code == 0 and all(name in out for name in names)
+
+
+def test_a_truncated_teacher_is_called_damaged(run, trained, scans, tmp_path):
+    whole = (trained / "baseline-scans-1" / "student.keras").read_bytes()
+    (tmp_path / "half.keras").write_bytes(whole[: len(whole) // 2])
+    code, _, error = run("train", "--data", scans, "--teacher", tmp_path / "half.keras")
+    assert code == 2 and "half.keras is not a Keras model that can be read: it is damaged or incomplete" in error
+
+
+def start(scans, folder, *words, **options):
+    code = "from tfnoisekd.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "train", "--data", scans, *words, "--output", "run"]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+LONG = ["--method", "baseline", "--student", "wrn-10-1", "--epochs", "6", "--batch-size", "40"]
+
+
+@pytest.mark.slow
+def test_kill_9_and_resume_end_as_if_nothing_had_happened(scans, tmp_path):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for folder in (killed, whole):
+        folder.mkdir()
+    with start(scans, killed, *LONG) as process:
+        while "epoch 2/6" not in process.stdout.readline():
+            assert process.poll() is None, process.stderr.read()
+        process.kill()
+    assert json.loads((killed / "run" / "run.json").read_text())["status"] == "running"
+    resumed = console("train", "--resume", "run", cwd=killed)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "epoch 2/6" not in resumed.stdout and "epoch 6/6" in resumed.stdout
+    with start(scans, whole, *LONG) as process:
+        assert process.wait(300) == 0, process.stderr.read()
+    one, two = (json.loads((folder / "run" / "run.json").read_text()) for folder in (killed, whole))
+    assert one["student_weights_sha256"] == two["student_weights_sha256"]
+    assert one["results"] == two["results"]
+    assert (killed / "run" / "history.csv").read_text() == (whole / "run" / "history.csv").read_text()
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on(scans, tmp_path):
+    with start(scans, tmp_path, *LONG) as process:
+        while "epoch 1/6" not in process.stdout.readline():
+            assert process.poll() is None, process.stderr.read()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(100) == 130
+        assert "tfnoisekd train --resume RUN" in process.stderr.read()
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
+
+
+def test_a_terminal_gets_a_bar_and_a_log_gets_lines(monkeypatch, capsys):
+    from types import SimpleNamespace
+
+    from tfnoisekd.cli.progress import shown_trainings
+
+    def train(show):
+        callback = show("student", SimpleNamespace(student="wrn-10-1"))
+        callback.set_params({"epochs": 2, "steps": 3})
+        callback.on_train_begin()
+        for epoch in range(2):
+            callback.on_epoch_begin(epoch)
+            for batch in range(3):
+                callback.on_train_batch_end(batch)
+            callback.on_epoch_end(epoch, {"loss": 0.25, "val_accuracy": 0.5})
+        callback.on_train_end()
+
+    with shown_trainings() as show:
+        train(show)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "student wrn-10-1  epoch 2/2  loss 0.2500  val_accuracy 0.5000  0:00:00 left"
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # Rich's word for a terminal
+    monkeypatch.setenv("COLUMNS", "150")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with shown_trainings() as show:
+        train(show)
+    shown = capsys.readouterr().out
+    for part in ("student wrn-10-1  epoch 2/2", "6/6", "left", "loss 0.2500  val_accuracy 0.5000"):
+        assert part in shown

@@ -125,6 +125,15 @@ def test_yaml_that_would_run_code_is_refused(tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
+def test_a_key_that_is_no_word_and_a_file_that_is_no_text(tmp_path):
+    (tmp_path / "a.yaml").write_text("1: 2\n")
+    with pytest.raises(ValueError, match="Unknown setting `1`"):
+        config.load(tmp_path / "a.yaml")
+    (tmp_path / "b.yaml").write_bytes(b"method: \xff")
+    with pytest.raises(ValueError, match=r"b.yaml is not a YAML file: it is not text in UTF-8"):
+        config.load(tmp_path / "b.yaml")
+
+
 @pytest.mark.parametrize("text", ["- a\n- b\n", "just words\n"])
 def test_yaml_that_is_no_mapping_is_refused(text, tmp_path):
     path = tmp_path / "list.yaml"

@@ -87,6 +87,12 @@ REFUSED = {
         lambda: Distiller(linear(1, [layers.Dropout(0.0)]), linear(2), noise=TeacherDropout()),
         r"`TeacherDropout` needs a teacher with active dropout",
     ),
+    "teacher that moves": (
+        lambda: Distiller(
+            deep(1, 0.5, [layers.SpectralNormalization(layers.Dense(FEATURES))]), linear(2), noise=TeacherDropout()
+        ),
+        r"`TeacherDropout` must leave the teacher as it is. Received: .*whose .* moves with every forward pass",
+    ),
     "text seed": (lambda: Distiller(linear(1), linear(2), seed="0"), r"`seed` must be an integer"),
 }
 
@@ -187,3 +193,30 @@ def test_an_unbuilt_student_takes_the_teachers_input():
     student = unbuilt()
     Distiller(linear(1), student)
     assert student.input_shape == (None, FEATURES)
+
+
+@pytest.mark.parametrize("loss", [["mse", "mse"], {"student": "mse"}])
+def test_one_output_has_one_loss(loss):
+    with pytest.raises(ValueError, match="`loss` must be one loss, for the one output of the models"):
+        Distiller(linear(1), linear(2)).compile("sgd", loss=loss)
+
+
+def test_one_hot_labels_need_their_loss():
+    distiller = Distiller(linear(1), linear(2))
+    distiller.compile("sgd")
+    with pytest.raises(ValueError, match="for one-hot labels compile with loss='categorical_crossentropy'"):
+        distiller.fit(np.zeros((4, FEATURES), "float32"), np.eye(CLASSES)[[0, 1, 2, 0]], verbose=0)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only tf.data has shapes that are not known")
+@pytest.mark.parametrize("shape", [(None, None), None])
+def test_label_noise_needs_labels_of_known_shape(shape):
+    import tensorflow as tf
+
+    rows = tf.data.Dataset.from_tensor_slices(tf.eye(CLASSES)).batch(3)
+    labels = rows.map(lambda row: tf.ensure_shape(tf.py_function(lambda r: r, [row], tf.float32), shape))
+    inputs = tf.data.Dataset.from_tensor_slices(tf.zeros((3, FEATURES))).batch(3)
+    distiller = Distiller(linear(1), linear(2), noise=LabelNoise(0.5))
+    distiller.compile("sgd", loss="categorical_crossentropy")
+    with pytest.raises(ValueError, match=r"`tf.ensure_shape\(labels, \(None, 3\)\)` sets it"):
+        distiller.fit(tf.data.Dataset.zip(inputs, labels), shuffle=False, verbose=0)

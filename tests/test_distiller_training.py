@@ -290,3 +290,98 @@ def test_trains_from_a_data_set_and_under_a_strategy(data):
         distributed = make(NOISES["input"]())
     distributed.fit(tf.data.Dataset.from_tensor_slices(data).batch(4), epochs=2, shuffle=False, verbose=0)
     assert_equal_weights(plain, distributed)
+
+
+def test_a_loss_in_a_list_is_the_loss(data):
+    histories = []
+    for loss in ("sparse_categorical_crossentropy", ["sparse_categorical_crossentropy"]):
+        distiller = Distiller(deep(1), linear(2))
+        distiller.compile(keras.optimizers.SGD(0.1), loss=loss)
+        histories.append(fit(distiller, data))
+    assert histories[0] == histories[1]
+
+
+def test_a_ready_made_callback_list_sees_the_teachers_variance(data):
+    seen = []
+    record = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs["teacher_variance"]))
+    distiller = make(TeacherDropout())
+    callbacks = keras.callbacks.CallbackList([record], add_history=True, model=distiller)
+    fit(distiller, data, callbacks=callbacks)
+    assert len(seen) == 2 and min(seen) > 0
+
+
+def open_ended(rate):
+    """A model of sequences of any length, with dropout."""
+    inputs = keras.Input((None, FEATURES))
+    hidden = layers.GlobalAveragePooling1D()(layers.Dropout(rate)(inputs))
+    return keras.Model(inputs, layers.Dense(CLASSES)(hidden))
+
+
+def test_a_teacher_of_open_shape_is_measured_in_every_step(data):
+    sequences = data[0][:, None].repeat(2, axis=1), data[1]
+    distiller = Distiller(open_ended(0.5), open_ended(0.0), noise=TeacherDropout(), seed=0)
+    distiller.compile("sgd")
+    assert min(fit(distiller, sequences)["teacher_variance"]) > 0
+    assert distiller.evaluate(*sequences, verbose=0, return_dict=True).keys() == {"loss", "accuracy"}
+    idle = Distiller(open_ended(1e-12), open_ended(0.0), noise=TeacherDropout(), seed=0)
+    idle.compile("sgd")
+    with pytest.raises(ValueError, match="`TeacherDropout` does nothing"):
+        fit(idle, sequences)
+
+
+def test_a_subclassed_student_takes_label_noise_with_its_classes_named(data):
+    class Student(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(CLASSES)
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+    student = Student()
+    student(data[0])
+    distiller = Distiller(linear(1), student, noise=LabelNoise(1.0, num_classes=CLASSES), seed=0)
+    distiller.compile("sgd")
+    assert fit(distiller, data)["label_noise_share"][0] > 0.2
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
+def test_two_replicas_make_the_same_update_and_different_noise(run_python):
+    # In a process of its own: logical devices are made before anything else.
+    run_python(
+        """
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+from keras import layers
+from tfnoisekd import Distiller, LabelNoise
+
+rng = np.random.default_rng(0)
+x, y = rng.random((32, 8)).astype("float32"), rng.integers(0, 4, 32)
+
+def train(strategy):
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        teacher = keras.Sequential([keras.Input((8,)), layers.Dense(4)])
+        student = keras.Sequential([keras.Input((8,)), layers.Dense(4, kernel_regularizer="l2")])
+        distiller = Distiller(teacher, student, seed=0)
+        distiller.compile(keras.optimizers.SGD(0.1))
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
+    return distiller.fit(data, epochs=2, shuffle=False, verbose=0).history, student.get_weights()
+
+mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+(history, weights), (history_2, weights_2) = train(tf.distribute.get_strategy()), train(mirrored)
+for one, two in zip(weights, weights_2):
+    np.testing.assert_allclose(one, two, atol=1e-5)
+for name in ("loss", "student_loss", "hinton_loss", "regularization_loss"):
+    np.testing.assert_allclose(history[name], history_2[name], rtol=1e-4, err_msg=name)
+
+with mirrored.scope():
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(4)])
+    distiller = Distiller(None, model, noise=LabelNoise(1.0), seed=0)
+draw = lambda: LabelNoise(1.0).perturb_labels(tf.zeros(64, tf.int32), 4, distiller.noise_seed)[0]
+one, two = (value.numpy() for value in mirrored.experimental_local_results(mirrored.run(tf.function(draw))))
+assert 0.1 < np.mean(one == two) < 0.45, np.mean(one == two)
+"""
+    )

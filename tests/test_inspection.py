@@ -111,6 +111,16 @@ def test_looking_for_variation_leaves_frozen_layers_frozen():
     assert [layer.trainable for layer in model.layers[1:]] == [False, True]
 
 
+def test_finds_weights_that_training_mode_moves():
+    spectral = functional(layers.SpectralNormalization(layers.Dense(3)))
+    before = spectral.get_weights()
+    assert inspection.moved_in_training(spectral)
+    for one, other in zip(before, spectral.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert inspection.moved_in_training(functional(layers.BatchNormalization())) == []
+    assert not inspection.varies_in_training(functional(layers.BatchNormalization()))
+
+
 def test_counts_trainable_parameters_and_digests_all_weights():
     one, other = tiny(), tiny()
     assert inspection.count_parameters(one) == sum(np.size(v) for v in one.trainable_variables) < one.count_params()

@@ -92,6 +92,19 @@ def test_shape_and_dtype_stay(shape, dtype):
     assert (noisy.shape, noisy.dtype) == (shape, np.dtype(dtype))
 
 
+@pytest.mark.parametrize("shape", [(5, 2), (5, 3, 1), ()])
+def test_labels_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"Labels must have the shape \(batch,\), \(batch, 1\) or \(batch, 10\)"):
+        LabelNoise(0.5).perturb_labels(ops.zeros(shape, "int32"), 10, keras.random.SeedGenerator(0))
+
+
+def test_the_number_of_classes_must_be_known():
+    labels, seed = ops.zeros((5,), "int32"), keras.random.SeedGenerator(0)
+    with pytest.raises(ValueError, match=r"pass LabelNoise\(rate, num_classes\)"):
+        LabelNoise(0.5).perturb_labels(labels, None, seed)
+    assert LabelNoise(1.0, num_classes=4).perturb_labels(labels, None, seed)[0].shape == (5,)
+
+
 def test_a_column_of_labels_behaves_as_a_row(labels):
     row, share = perturb(LabelNoise(0.4), labels)
     column, column_share = perturb(LabelNoise(0.4), labels[:, None])

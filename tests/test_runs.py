@@ -140,6 +140,20 @@ def test_runs_are_numbered_and_the_newest_finished_is_found(tmp_path):
         _ = runs.Run.open(tmp_path / "mc-digits-3").student_path
 
 
+def test_a_damaged_record_hides_no_other_run(tmp_path):
+    runs.Run.create(tmp_path / "good", {}).update(status="finished", finished_at=now())
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "run.json").write_text("{")
+    with pytest.warns(UserWarning, match="Passed over: .*bad/run.json is damaged"):
+        assert runs.newest_finished(tmp_path).path.name == "good"
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PermissionError, match=r"`output` .*file/run can't be written \(Not a directory\)"):
+        runs.Run.create(tmp_path / "file" / "run", {})
+
+
 def test_no_finished_run_says_how_to_get_one(tmp_path):
     with pytest.raises(FileNotFoundError, match="no finished run in .*tfnoisekd train"):
         runs.newest_finished(tmp_path)

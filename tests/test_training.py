@@ -3,6 +3,8 @@
 import csv
 import errno
 import json
+import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -75,7 +77,7 @@ def test_a_run_leaves_what_a_person_needs(trained):
     assert record["config"]["rate"] == 0.3 and record["config"]["weight_decay"] == 5e-4
     assert record["data"]["train"] + record["data"]["validation"] + record["data"]["test"] == 200
     assert record["student_weights_sha256"] == inspection.weights_digest(models.load(trained.student_path))
-    assert record["teacher"]["weights_sha256"] == inspection.weights_digest(models.load(record["teacher"]["path"]))
+    assert record["teacher"]["weights_sha256"] == inspection.weights_digest(models.load(trained.teacher_path()))
     assert any((trained.path / "tensorboard").rglob("events.*"))
 
 
@@ -96,7 +98,7 @@ def test_the_results_are_those_of_the_saved_student(trained):
     results = trained.record["results"]
     assert results["n"] == len(data.test) == 40
     assert results["accuracy"] == np.mean(logits.argmax(1) == data.test.labels)
-    teacher = models.load(trained.record["teacher"]["path"])
+    teacher = models.load(trained.teacher_path())
     teacher_logits = teacher.predict(data.test.images / np.float32(255), verbose=0)
     assert results["agreement"] == np.mean(logits.argmax(1) == teacher_logits.argmax(1))
 
@@ -112,7 +114,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_reuses_the_teacher(trained
     with pytest.raises(KeyboardInterrupt):
         training.run(chosen, root / "killed", root=root, progress=die)
     assert roles == ["student"]
-    assert runs.Run.open(root / "killed").record["status"] == "failed"
+    assert runs.Run.open(root / "killed").record["status"] == "interrupted"
     resumed = training.resume(root / "killed", root=root)
     assert_same_weights(resumed, trained)
     assert rows(resumed) == rows(trained)
@@ -165,7 +167,7 @@ def test_a_full_disk_stops_with_the_way_out_and_the_last_checkpoint(settings, ro
 
 def test_a_fickle_teacher_is_trained_with_dropout_and_varies(settings, root):
     run = training.run(config.build(settings, {"method": "ft", "dropout": 0.3, "epochs": 2}), root=root)
-    teacher = models.load(run.record["teacher"]["path"])
+    teacher = models.load(run.teacher_path())
     rates = {layer.rate for layer in teacher.layers if isinstance(layer, keras.layers.Dropout)}
     assert rates == {0.3}
     assert not any(isinstance(layer, keras.layers.Dropout) for layer in models.load(run.student_path).layers)
@@ -216,6 +218,42 @@ def test_a_run_folder_is_never_overwritten(trained, settings, root):
     assert (trained.path / "run.json").read_bytes() == before
 
 
+def test_a_run_is_found_from_another_folder(trained, root, tmp_path, monkeypatch):
+    folder = tmp_path / "project"
+    shutil.copytree(root, folder / "runs")
+    place = trained.record["config"]["data"].removeprefix("npz:")
+    shutil.copy(place, folder / "scans.npz")
+    monkeypatch.chdir(folder)
+    chosen = config.build(trained.record["config"], {"data": "npz:scans.npz", "epochs": 2})
+    with pytest.raises(KeyboardInterrupt):
+        training.run(chosen, "runs/moved", progress=lambda role, chosen: Stop(epoch=1, batch=0))
+    teachers = set(Path("runs/teachers").iterdir())
+    # The whole project is moved, and the run resumed from somewhere else, without naming its folder of runs.
+    monkeypatch.chdir(tmp_path)
+    folder.rename(tmp_path / "renamed")
+    resumed = training.resume("renamed/runs/moved")
+    assert resumed.finished and not Path("runs").exists()
+    assert {path.name for path in Path("renamed/runs/teachers").iterdir()} == {path.name for path in teachers}
+
+
+def test_another_teacher_in_the_first_ones_place_is_not_resumed(trained, settings, root, tmp_path):
+    shutil.copy(trained.student_path, tmp_path / "teacher.keras")
+    chosen = config.build(settings, {"method": "hinton", "teacher": str(tmp_path / "teacher.keras")})
+    with pytest.raises(KeyboardInterrupt):
+        training.run(chosen, root / "swapped", root=root, progress=lambda role, chosen: Stop(epoch=1, batch=0))
+    shutil.copy(trained.teacher_path(), tmp_path / "teacher.keras")
+    with pytest.raises(ValueError, match="is another teacher now than .*swapped started with"):
+        training.resume(root / "swapped", root=root)
+
+
+def test_an_update_that_diverges_is_no_good_checkpoint(settings, root):
+    # One step an epoch: the loss of the first epoch is fine, and the weights after it are not.
+    chosen = config.build(settings, {"method": "baseline", "batch_size": 200, "learning_rate": 1e30})
+    with pytest.raises(fitting.NonFiniteLossError, match="in epoch 1, by its"):
+        training.run(chosen, root / "diverged", root=root)
+    assert not (root / "diverged" / "checkpoint.npz").exists()
+
+
 def test_changed_data_is_not_resumed(trained, settings, root, tmp_path):
     with np.load(settings["data"].removeprefix("npz:")) as file:
         np.savez(tmp_path / "scans.npz", images=255 - file["images"], labels=file["labels"])
@@ -228,11 +266,34 @@ def test_changed_data_is_not_resumed(trained, settings, root, tmp_path):
         training.resume(root / "changed", root=root)
 
 
+def rates(epochs, milestones, steps):
+    chosen = config.build({"epochs": epochs, "learning_rate": 0.1, "milestones": milestones, "decay": 0.2})
+    schedule = fitting._schedule(chosen, steps_per_epoch=steps)
+    return [round(float(schedule(step) if callable(schedule) else schedule), 7) for step in range(epochs * steps)]
+
+
 def test_the_learning_rate_falls_at_the_first_step_of_its_epoch():
-    chosen = config.build({"epochs": 10, "learning_rate": 0.1, "milestones": [0.3, 0.6], "decay": 0.2})
-    schedule = fitting._schedule(chosen, steps_per_epoch=7)
-    by_step = [round(float(schedule(step)), 6) for step in range(70)]
-    assert by_step == [0.1] * 21 + [0.02] * 21 + [0.004] * 28
+    assert rates(10, [0.3, 0.6], steps=7) == [0.1] * 21 + [0.02] * 21 + [0.004] * 28
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    [
+        (1, [0.1]),
+        (2, [0.1, 0.004]),  # 0.6 and 1.2 are nearest to epoch 1; 1.5 to epoch 2, which is past the end
+        (3, [0.1, 0.02, 0.0008]),
+        (5, [0.1, 0.1, 0.02, 0.004, 0.0008]),
+    ],
+)
+def test_a_schedule_of_few_epochs_starts_at_the_full_rate(epochs, expected):
+    assert rates(epochs, [0.3, 0.6, 0.75], steps=1) == expected
+
+
+def test_milestones_must_rise():
+    with pytest.raises(
+        ValueError, match=r"`milestones` must rise from one to the next. Received: milestones=\[0.6, 0.3\]"
+    ):
+        config.build({"milestones": [0.6, 0.3]})
 
 
 def test_coupled_sgd_equals_its_formula():

@@ -77,6 +77,12 @@ def check_noise(noises, teacher, student):
             continue
         if teacher is None:
             raise ValueError("`TeacherDropout` needs a teacher. Received: teacher=None")
+        moved = inspection.moved_in_training(teacher)
+        if moved:
+            raise ValueError(
+                f"`TeacherDropout` must leave the teacher as it is. Received: '{teacher.name}', whose {moved[0]} moves "
+                "with every forward pass in training mode, frozen or not; use a teacher without such a layer."
+            )
         if not inspection.varies_in_training(teacher):
             raise ValueError(
                 f"`TeacherDropout` needs a teacher with active dropout. Received: '{teacher.name}' without a dropout "
@@ -96,6 +102,10 @@ def cross_entropy_weight(given, losses):
 
 def resolve_loss(loss, from_logits):
     """A loss that reads the models' outputs as what they are."""
+    if isinstance(loss, (list, tuple)) and len(loss) == 1:
+        return resolve_loss(loss[0], from_logits)
+    if isinstance(loss, (list, tuple, dict)):
+        raise ValueError(f"`loss` must be one loss, for the one output of the models. Received: loss={loss!r}")
     if loss is None:
         loss = "sparse_categorical_crossentropy"
     by_name = {
@@ -119,3 +129,13 @@ def resolve_loss(loss, from_logits):
                 f"Received: {type(loss).__name__}(from_logits={expects_logits})"
             )
     return loss
+
+
+def check_labels(labels, outputs, loss):
+    """Refuses one-hot labels for a loss of integer labels, in words that Keras does not find."""
+    sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+    if sparse and len(labels.shape) == 2 and labels.shape[1] == outputs.shape[1] != 1:
+        raise ValueError(
+            "`loss` must fit the labels: for one-hot labels compile with loss='categorical_crossentropy'. "
+            f"Received: labels of shape {tuple(labels.shape)} and SparseCategoricalCrossentropy, the default"
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -64,6 +64,13 @@ class Config(BaseModel):
     seed: int = Field(0, ge=0, lt=2**31, description="fixes weights, batches, augmentation and noise")
     unsafe: Literal[False, True] = Field(False, description="load files that can run code")
 
+    @field_validator("milestones", "teacher_milestones")
+    @classmethod
+    def _rising(cls, shares):
+        if shares is not None and list(shares) != sorted(set(shares)):
+            raise ValueError("must rise from one to the next")
+        return shares
+
     def digest(self):
         """Hash of every setting: equal configurations, equal 12 hexadecimal digits."""
         settings = json.dumps(self.model_dump(mode="json"), sort_keys=True)
@@ -79,7 +86,7 @@ def build(settings, overrides=None):
     merged = {**settings, **(overrides or {})}
     for key in merged:
         if key not in Config.model_fields:
-            raise ValueError(f"Unknown setting `{key}`.{nearest(key, Config.model_fields)}")
+            raise ValueError(f"Unknown setting `{key}`.{nearest(str(key), Config.model_fields)}")
     try:
         return Config(**merged)
     except ValidationError as error:
@@ -99,7 +106,10 @@ def load(source, overrides=None):
     """
     path = Path(source)
     if path.is_file():
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(f"{source} is not a YAML file: it is not text in UTF-8") from None
     elif str(source) in shipped():
         text = (resources.files("tfnoisekd.configs") / f"{source}.yaml").read_text(encoding="utf-8")
     else:
@@ -130,7 +140,7 @@ def nearest(name, known):
 
 def _message(problem):
     key = problem["loc"][0]
-    message = problem["msg"].removeprefix("Input ").rstrip(".")
+    message = problem["msg"].removeprefix("Input ").removeprefix("Value error, ").rstrip(".")
     message = message.replace("should", "must", 1)
     if problem["type"] == "string_pattern_mismatch":
         message = "must look like wrn-16-2"

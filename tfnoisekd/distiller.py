@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from tfnoisekd import checks, inspection
-from tfnoisekd.noise import TeacherVariance
+from tfnoisekd.noise import NoiseSeed, TeacherVariance
 
 DRAWS_PER_EPOCH = 1 << 20  # room for the draws of one random stream within an epoch
 PROBE_SIZE = 8  # training examples on which the fickle teacher's variance is measured, once an epoch
@@ -85,15 +85,16 @@ class Distiller(keras.Model):
         self.from_logits = from_logits
         self.student_loss_weight = checks.cross_entropy_weight(student_loss_weight, self.distillation_losses)
         self.seed = seed
-        self.noise_seed = keras.random.SeedGenerator(seed)
+        self.noise_seed = NoiseSeed(seed)
         if teacher is not None:
             teacher.trainable = False
 
         parts = ["student_loss", *(f"{loss.name}_loss" for loss in self.distillation_losses), "regularization_loss"]
-        measures = [noise.measure for noise in self.noise if noise.measure and not noise.fickle_teacher]
+        self.teacher_probe = self._make_probe()
+        probed = self.teacher_probe is not None  # then measured once an epoch, not in every step
+        measures = [each.measure for each in self.noise if each.measure and not (each.fickle_teacher and probed)]
         self._trackers = {part: keras.metrics.Mean(name=part) for part in (*parts, *measures)}
         self._regularized = False  # known once the student has run: add_loss happens in call
-        self.teacher_probe = self._make_probe()
         self.built = True
         if seed is not None:
             self.reseed()
@@ -153,6 +154,9 @@ class Distiller(keras.Model):
             teacher_outputs = self._as_logits(self.teacher(x, training=self.fickle_teacher))
         if self.teacher_probe is not None:
             self.teacher_probe.assign(ops.take(x, ops.arange(PROBE_SIZE) % ops.shape(x)[0], axis=0))
+        elif self.fickle_teacher:  # inputs of no fixed shape can't be kept for the end of the epoch
+            second = self._as_logits(self.teacher(x, training=True))
+            self._track("teacher_variance", _variance(teacher_outputs, second), ops.shape(labels)[0])
         noisy_labels = labels
         for noise in self.noise:
             x, inputs_measure = noise.perturb_inputs(x, self.noise_seed)
@@ -180,6 +184,7 @@ class Distiller(keras.Model):
         """The total of Eq. 1 in training; the bare student's loss in evaluation."""
         if not isinstance(y, _Targets):
             return super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+        checks.check_labels(y.labels, y_pred, self.loss)
         batch_size = ops.shape(y_pred)[0]
         replicas = _num_replicas()
         # Keras scales its losses by the number of replicas, whose gradients are summed; ours follow.
@@ -211,9 +216,11 @@ class Distiller(keras.Model):
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
         """Trains the student, as `keras.Model.fit`; a fickle teacher's variance is logged once an epoch."""
-        if self.teacher_probe is not None:
+        if self.fickle_teacher:
             if isinstance(callbacks, keras.callbacks.CallbackList):
-                callbacks.append(TeacherVariance())
+                watch = TeacherVariance()
+                watch.set_model(self)
+                callbacks.callbacks.insert(0, watch)
             else:
                 # First, so that every logger sees what it adds.
                 others = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
@@ -248,9 +255,8 @@ class Distiller(keras.Model):
         Returns:
             Python float; 0 where the teacher does not vary.
         """
-        first, second = (self._as_logits(self.teacher(inputs, training=self.fickle_teacher)) for _ in range(2))
-        difference = ops.cast(first, "float32") - ops.cast(second, "float32")
-        return float(ops.mean(ops.square(difference)) / 2)
+        draws = (self._as_logits(self.teacher(inputs, training=self.fickle_teacher)) for _ in range(2))
+        return float(_variance(*draws))
 
     def save_own_variables(self, store):
         for index, variable in enumerate(self._own_state()):
@@ -290,7 +296,8 @@ class Distiller(keras.Model):
 
     @property
     def _num_classes(self):
-        return self.student.output_shape[-1]
+        shape = inspection.output_shape(self.student)
+        return shape[-1] if shape else None
 
     def _as_logits(self, outputs):
         if self.from_logits:
@@ -308,6 +315,11 @@ class Distiller(keras.Model):
             return None
         dtype = keras.backend.standardize_dtype(self.teacher.inputs[0].dtype)
         return keras.Variable(ops.zeros((PROBE_SIZE, *shape), dtype), trainable=False, name="teacher_probe")
+
+
+def _variance(first, second):
+    """Unbiased variance estimated from two draws, averaged over all elements."""
+    return ops.mean(ops.square(ops.cast(first, "float32") - ops.cast(second, "float32"))) / 2
 
 
 def _num_replicas():

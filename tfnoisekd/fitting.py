@@ -4,6 +4,7 @@ import csv
 import math
 
 import keras
+import numpy as np
 
 from tfnoisekd.data import Batches
 from tfnoisekd.optimizers import CoupledSGD
@@ -79,10 +80,19 @@ def seed_everything(seed):
 
 
 def _schedule(config, steps_per_epoch):
-    """Learning rate by step: times `decay` from the first step of each milestone's epoch on."""
+    """Learning rate by step: times `decay` from the first step of each milestone's epoch on.
+
+    A milestone falls on the nearest epoch, but never on the first: a run of a few epochs starts at the full rate, and
+    drops that have no epoch of their own happen together.
+    """
+    epochs = [max(1, math.floor(share * config.epochs + 0.5)) for share in config.milestones]
+    starts = sorted({epoch for epoch in epochs if epoch < config.epochs})
     # Keras keeps the old value at the boundary itself.
-    boundaries = [round(share * config.epochs) * steps_per_epoch - 1 for share in config.milestones]
-    values = [config.learning_rate * config.decay**i for i in range(len(boundaries) + 1)]
+    boundaries = [start * steps_per_epoch - 1 for start in starts]
+    drops = [0, *(sum(epoch <= start for epoch in epochs) for start in starts)]
+    values = [config.learning_rate * config.decay**count for count in drops]
+    if not boundaries:
+        return config.learning_rate
     return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
 
 
@@ -138,12 +148,16 @@ class _StopOnNonFiniteLoss(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._check(logs["loss"], "its end")
+        # The last update of an epoch shows only in what is computed after it.
+        self._check(logs.get("val_loss", 0.0), "its validation")
+        if not all(np.isfinite(keras.ops.convert_to_numpy(v)).all() for v in self.model.student.trainable_variables):
+            self._check(math.nan, "its last update")
 
     def _check(self, loss, where):
         if not math.isfinite(float(loss)):
             raise NonFiniteLossError(
                 f"The loss became {float(loss)} in epoch {self.epoch + 1}, by {where}. "
-                "Try a smaller `--learning-rate`, or look at the data."
+                "Train anew with a smaller `--learning-rate`, or look at the data: resuming would repeat it."
             )
 
 
@@ -161,6 +175,7 @@ class _SaveCheckpoint(keras.callbacks.Callback):
             self.checkpoint.save(epoch + 1, groups)
         except OSError as error:
             raise OSError(
-                f"The checkpoint of epoch {epoch + 1} could not be written ({error}). The one before is intact: "
+                f"The checkpoint of epoch {epoch + 1} could not be written ({error}). "
+                f"{'The one before is intact' if self.checkpoint.latest.exists() else 'No epoch is saved yet'}: "
                 f"make room and `tfnoisekd train --resume {self.checkpoint.latest.parent}`"
             ) from error

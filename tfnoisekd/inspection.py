@@ -101,7 +101,7 @@ def varies_in_training(model, draws=3):
     """Whether two forward passes with `training=True` can differ: whether dropout (or any layer's noise) is active.
 
     Args:
-        model: Built Keras model.
+        model: Built Keras model; it is left as it was.
         draws: How many further passes over random inputs are compared with the first, where no layer of Keras's
             dropout family with a positive rate is found.
 
@@ -110,17 +110,43 @@ def varies_in_training(model, draws=3):
     """
     if any(_is_active_dropout(layer) for layer in _flatten(model)):
         return True
+    outputs, _ = _try_training_mode(model, 1 + draws)
+    return any((output != outputs[0]).any() for output in outputs[1:])
+
+
+def moved_in_training(model):
+    """Paths of the weights that a forward pass with `training=True` moves though the model is frozen.
+
+    BatchNorm's statistics are not among them, but those of a spectral normalisation are, for example.
+
+    Args:
+        model: Built Keras model; it is left as it was.
+
+    Returns:
+        List of strings; empty also for a model of unknown input shape.
+    """
+    _, moved = _try_training_mode(model, 1)
+    return moved
+
+
+def _try_training_mode(model, passes):
+    """Outputs of some passes over the same random inputs with `training=True`, frozen, and the weights that moved."""
     shape = input_shape(model)
     if shape is None or None in shape:
-        return False
+        return [], []
     flags = [(layer, layer.trainable) for layer in (model, *_flatten(model))]
+    weights = [keras.ops.convert_to_numpy(weight) + 0 for weight in model.weights]  # copies
     model.trainable = False  # BatchNorm must neither vary nor learn from this
     inputs = keras.random.uniform((8, *shape), seed=0)
-    first = keras.ops.convert_to_numpy(model(inputs, training=True))
-    varies = any((keras.ops.convert_to_numpy(model(inputs, training=True)) != first).any() for _ in range(draws))
+    outputs = [keras.ops.convert_to_numpy(model(inputs, training=True)) for _ in range(passes)]
+    moved = []
+    for weight, before in zip(model.weights, weights, strict=True):
+        if (keras.ops.convert_to_numpy(weight) != before).any():
+            moved.append(weight.path)
+            weight.assign(before)
     for layer, trainable in flags:  # from the outside in: a model's flag sets those of its layers
         layer.trainable = trainable
-    return varies
+    return outputs, moved
 
 
 def _is_active_dropout(layer):

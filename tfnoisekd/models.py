@@ -95,6 +95,8 @@ def load(path, *, unsafe=False):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no model file {path}")
+    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not a Keras model that can be read: it is damaged or incomplete")
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=not unsafe)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:

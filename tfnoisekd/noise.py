@@ -10,6 +10,21 @@ import keras
 from keras import ops
 
 
+class NoiseSeed(keras.random.SeedGenerator):
+    """Seeds that differ between the replicas of a `tf.distribute` strategy; Keras's own give all of them one noise."""
+
+    def next(self, ordered=True):
+        seed = super().next(ordered)
+        if keras.backend.backend() != "tensorflow":
+            return seed
+        import tensorflow as tf
+
+        replica = tf.distribute.get_replica_context()
+        if replica is None or replica.num_replicas_in_sync == 1:
+            return seed
+        return seed + ops.cast(ops.stack([replica.replica_id_in_sync_group * 1_000_003, 0]), seed.dtype)
+
+
 class Noise:
     """Base of all noises: three hooks, each the identity unless a subclass overrides it.
 
@@ -128,7 +143,11 @@ class LabelNoise(Noise):
             The labels in the same shape and dtype, and the share (scalar float32 in [0, 1]) that changed.
         """
         num_classes = self.num_classes or num_classes
-        one_hot = len(labels.shape) == 2 and labels.shape[1] == num_classes
+        if num_classes is None:
+            raise ValueError(
+                "`LabelNoise` can't see the student's number of classes: pass LabelNoise(rate, num_classes)"
+            )
+        one_hot = _is_one_hot(labels, num_classes)
         shape = (ops.shape(labels)[0],) if one_hot else ops.shape(labels)
         replaced = keras.random.uniform(shape, seed=seed) < self.rate
         drawn = keras.random.randint(shape, 0, num_classes, seed=seed)
@@ -142,6 +161,21 @@ class LabelNoise(Noise):
 
     def get_config(self):
         return {"rate": self.rate, "num_classes": self.num_classes}
+
+
+def _is_one_hot(labels, num_classes):
+    """Whether labels are rows (batch, classes) rather than integers (batch,) or (batch, 1)."""
+    try:
+        shape = tuple(labels.shape)
+    except ValueError:  # TensorFlow, where not even the rank is known
+        shape = ()
+    width = shape[1] if len(shape) == 2 else 1
+    if len(shape) not in (1, 2) or width not in (1, num_classes):
+        raise ValueError(
+            f"Labels must have the shape (batch,), (batch, 1) or (batch, {num_classes}), known before the first batch. "
+            f"Received: {labels.shape}. In tf.data, `tf.ensure_shape(labels, (None, {num_classes}))` sets it."
+        )
+    return width == num_classes
 
 
 @keras.saving.register_keras_serializable(package="tfnoisekd")
@@ -168,12 +202,12 @@ class TeacherDropout(Noise):
 class TeacherVariance(keras.callbacks.Callback):
     """Logs the fickle teacher's variance, and stops where it does not vary: that noise would do nothing."""
 
-    def on_epoch_end(self, epoch, logs=None):
-        variance = self.model.teacher_variance(self.model.teacher_probe)
+    def on_epoch_end(self, epoch, logs):
+        probe = self.model.teacher_probe
+        variance = logs["teacher_variance"] if probe is None else self.model.teacher_variance(probe)
         if variance == 0:
             raise ValueError(
                 "`TeacherDropout` does nothing: two forward passes of the teacher with dropout on are identical. "
-                "Is its dropout built with `training=False`, or its rate too small?"
+                "Is its rate too small, or what it drops not used?"
             )
-        if logs is not None:
-            logs["teacher_variance"] = variance
+        logs["teacher_variance"] = variance

@@ -52,9 +52,14 @@ class Run:
             )
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise FileExistsError(f"`output` {path} is not an empty folder: name another one")
-        path.mkdir(parents=True, exist_ok=True)
         run = cls(path, {"status": "running", "config": config, "provenance": {**provenance(), "command": command}})
-        run.write()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            run.write()
+        except OSError as error:
+            raise PermissionError(
+                f"`output` {path} can't be written ({error.strerror}): name another folder"
+            ) from error
         return run
 
     @classmethod
@@ -70,7 +75,7 @@ class Run:
             raise FileNotFoundError(f"{path} is not a run folder: it has no {RECORD}")
         try:
             return cls(path, json.loads(record.read_text(encoding="utf-8")))
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{record} is damaged: {error}") from None
 
     @property
@@ -90,6 +95,28 @@ class Run:
                 f"go on with it by `tfnoisekd train --resume {self.path}`"
             )
         return self.path / STUDENT
+
+    def settings(self):
+        """The run's settings. A data path that leads nowhere from here is looked for from the run's folder."""
+        settings = dict(self.record["config"])
+        kind, _, place = settings["data"].partition(":")
+        relative = self.record.get("data", {}).get("path")
+        if relative and not Path(place).exists():
+            settings["data"] = f"{kind}:{self.locate(relative)}"
+        return settings
+
+    def teacher_path(self):
+        """The file of the teacher that supervised, or `None`."""
+        teacher = self.record.get("teacher")
+        return self.locate(teacher["path"]) if teacher else None
+
+    def locate(self, relative):
+        """A path that the record gives relative to the run's folder, as a path from here."""
+        return Path(os.path.normpath(self.path / relative))
+
+    def relative(self, path):
+        """A path for the record: relative to the run's folder, so that both can move together."""
+        return os.path.relpath(Path(path).resolve(), self.path.resolve())
 
     def update(self, **entries):
         """Sets entries of the record and writes it."""
@@ -115,7 +142,12 @@ def newest_finished(root):
     Raises:
         FileNotFoundError: If there is none.
     """
-    found = [Run.open(record.parent) for record in Path(root).glob(f"*/{RECORD}")]
+    found = []
+    for record in Path(root).glob(f"*/{RECORD}"):
+        try:
+            found.append(Run.open(record.parent))
+        except ValueError as error:
+            warnings.warn(f"Passed over: {error}", stacklevel=2)
     found = [run for run in found if run.finished]
     if not found:
         raise FileNotFoundError(f"There is no finished run in {root}: train one by `tfnoisekd train`, or name a run")
@@ -152,11 +184,19 @@ def exclusive(path, *, wait):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path)
     try:
-        with filelock.FileLock(path, timeout=-1 if wait else 0):
-            yield
+        lock.acquire(timeout=1 if wait else 0)
     except filelock.Timeout:
-        raise BlockingIOError(f"{path.parent} is being trained by another process: wait for it, or end it") from None
+        if not wait:
+            busy = f"{path.parent} is being trained by another process: wait for it, or end it"
+            raise BlockingIOError(busy) from None
+        warnings.warn(f"Waiting for another process to train {path.with_suffix('')}", stacklevel=3)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Checkpoint:

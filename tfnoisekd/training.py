@@ -46,23 +46,24 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
         models.parse_name(name)  # an impossible student is an error now, not after the teacher's hours
     data = data or load_data(config)
     digest = _digest(config, data)
-    teacher, origin = None, None
-    if method.distils and not models.is_name(config.teacher):
-        teacher, origin = _given_teacher(config, data)  # before anything is written: it may not be there or not fit
+    record = runs.Run.open(output) if resume else None
+    if record and record.finished:
+        return record
 
-    if resume:
-        record = runs.Run.open(output)
-        if record.finished:
-            return record
-    else:
+    teacher, origin = None, None
+    if record and record.record.get("teacher"):
+        teacher, origin = _same_teacher(record, config, data)
+    elif method.distils and not models.is_name(config.teacher):
+        teacher, origin = _given_teacher(config, data)  # before anything is written: it may not be there or not fit
+    if record is None:
         output = output or runs.new_path(root, f"{config.method}-{_slug(config.data)}")
         record = runs.Run.create(output, config.model_dump(mode="json"), command)
 
     with runs.exclusive(record.path / runs.LOCK, wait=False), _failures_recorded(record):
-        record.update(status="running", error=None, data=_describe(data))
+        record.update(status="running", error=None, data=_describe(data, record))
         if method.distils and teacher is None:
             teacher, origin = _trained_teacher(config, data, root, command, progress)
-        record.update(teacher=origin)
+        record.update(teacher=origin and {**origin, "path": record.relative(origin["path"])})
         seed_everything(config.seed)
         # A student has no dropout of its own; a network that is trained alone, such as a teacher, may.
         dropout = 0.0 if method.distils else config.dropout
@@ -94,7 +95,7 @@ def resume(path, *, root="runs", command=None, progress=None):
     Returns:
         The finished `runs.Run`; at once if it had finished before.
     """
-    config = Config(**runs.Run.open(path).record["config"])
+    config = Config(**runs.Run.open(path).settings())
     return run(config, path, root=root, resume=True, command=command, progress=progress)
 
 
@@ -116,6 +117,14 @@ def _given_teacher(config, data):
     """The teacher that the configuration names by its file or run, and where it is."""
     path = Path(config.teacher)
     return _load_teacher(runs.Run.open(path).student_path if path.is_dir() else path, config, data)
+
+
+def _same_teacher(record, config, data):
+    """The teacher that a run started with."""
+    teacher, origin = _load_teacher(record.teacher_path(), config, data)
+    if origin["weights_sha256"] != record.record["teacher"]["weights_sha256"]:
+        raise ValueError(f"{origin['path']} is another teacher now than {record.path} started with: train anew")
+    return teacher, origin
 
 
 def _trained_teacher(config, data, root, command, progress):
@@ -143,8 +152,10 @@ def _digest(config, data):
     return hashlib.sha256(f"{settings.digest()} {data.fingerprint}".encode()).hexdigest()[:12]
 
 
-def _describe(data):
+def _describe(data, record):
+    kind, _, place = data.name.partition(":")
     return {
+        "path": record.relative(place) if kind in ("npz", "folder") else None,
         "name": data.name,
         "fingerprint": data.fingerprint,
         "train": len(data.train),
@@ -162,8 +173,9 @@ def _failures_recorded(record):
         yield
     except BaseException as error:
         # A full disk must not hide what went wrong.
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         with contextlib.suppress(OSError):
-            record.update(status="failed", error=" ".join(f"{type(error).__name__}: {error}".split()))
+            record.update(status=status, error=" ".join(f"{type(error).__name__}: {error}".split()))
         raise
 
 
