@@ -1,6 +1,7 @@
 """The command line as a person uses it, mistakes included: one line, the right exit code, no traceback."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from sklearn.datasets import load_digits
 
 from tfnoisekd.cli.main import main
 
+# As a user has it: the tests' own setting makes TensorFlow slower.
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "TF_ENABLE_ONEDNN_OPTS"}
 SHORT = [
     "--method",
     "baseline",
@@ -60,7 +63,13 @@ def console(*words, **options):
     """Runs the installed program in a process of its own."""
     code = "from tfnoisekd.cli.main import main; main()"
     return subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=600, check=False, **options
+        [sys.executable, "-c", code, *words],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        **options,
     )
 
 
@@ -254,10 +263,11 @@ def test_a_truncated_teacher_is_called_damaged(run, trained, scans, tmp_path):
     assert code == 2 and "half.keras is not a Keras model that can be read: it is damaged or incomplete" in error
 
 
-def start(scans, folder, *words, **options):
+def start(scans, folder, *words):
     code = "from tfnoisekd.cli.main import main; main()"
     command = [sys.executable, "-c", code, "train", "--data", scans, *words, "--output", "run"]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, **streams)
 
 
 LONG = ["--method", "baseline", "--student", "wrn-10-1", "--epochs", "6", "--batch-size", "40"]
