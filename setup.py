@@ -31,6 +31,7 @@ setup(
         "tensorflow>=2.18",  # the home backend: training, SavedModel and LiteRT conversion
         "keras>=3.12",  # models, losses, callbacks; 3.12 brought keras.distillation, whose loss interface ours follow
         "tensorflow-datasets>=4.9.6",  # CIFAR-10, SVHN and every other catalogued data set by name
+        "etils<1.14; python_version < '3.11'",  # of TFDS: 1.14 left Python 3.10, and older pips search for hours
         "importlib_resources",  # TFDS imports it without declaring it
         "keras-tuner>=1.4.7",  # hyper-parameter search over the noise settings
         "tensorboard>=2.18",  # training logs; keras-tuner imports it without declaring it
