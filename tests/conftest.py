@@ -15,6 +15,16 @@ import pytest
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(autouse=True)
+def determinism_ends_with_its_test():
+    """A training run asks TensorFlow for deterministic kernels, under which Keras compiles nothing with XLA."""
+    yield
+    if "tensorflow" in sys.modules:
+        from tensorflow.python.framework import config
+
+        config.disable_op_determinism()
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

@@ -183,6 +183,8 @@ class Distiller(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The total of Eq. 1 in training; the bare student's loss in evaluation."""
         if not isinstance(y, _Targets):
+            if y is not None:
+                checks.check_labels(y, y_pred, self.loss)
             return super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
         checks.check_labels(y.labels, y_pred, self.loss)
         batch_size = ops.shape(y_pred)[0]

@@ -71,7 +71,11 @@ def fit(distiller, config, data, folder, checkpoint, progress=None):
 
 
 def seed_everything(seed):
-    """Seeds Python, NumPy and the backend, and asks TensorFlow for deterministic kernels."""
+    """Seeds Python, NumPy and the backend, and asks TensorFlow for deterministic kernels.
+
+    TensorFlow has no public way back: for the rest of the process its kernels stay deterministic, and Keras compiles
+    nothing with XLA.
+    """
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
