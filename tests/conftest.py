@@ -25,6 +25,18 @@ def determinism_ends_with_its_test():
         config.disable_op_determinism()
 
 
+@pytest.fixture(scope="session")
+def scans(tmp_path_factory):
+    """Name of a data set: 200 scans of digits, 16x16, in an npz file."""
+    from sklearn.datasets import load_digits
+
+    scans = load_digits()
+    path = tmp_path_factory.mktemp("data") / "scans.npz"
+    images = np.kron(scans.images[:200], np.ones((2, 2))) * (255 / 16)
+    np.savez(path, images=images.astype("uint8"), labels=scans.target[:200])
+    return f"npz:{path}"
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 
 from tfnoisekd.cli.main import main
 
@@ -26,15 +25,6 @@ SHORT = [
     "--batch-size",
     "40",
 ]
-
-
-@pytest.fixture(scope="module")
-def scans(tmp_path_factory):
-    scans = load_digits()
-    path = tmp_path_factory.mktemp("data") / "scans.npz"
-    images = np.kron(scans.images[:200], np.ones((2, 2))) * (255 / 16)
-    np.savez(path, images=images.astype("uint8"), labels=scans.target[:200])
-    return f"npz:{path}"
 
 
 @pytest.fixture

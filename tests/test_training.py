@@ -9,7 +9,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 
 from tfnoisekd import config, fitting, inspection, models, runs, training
 from tfnoisekd.optimizers import CoupledSGD
@@ -24,13 +23,9 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    """200 scans of digits as an npz file, and a short recipe."""
-    scans = load_digits()
-    path = tmp_path_factory.mktemp("data") / "scans.npz"
-    images = np.kron(scans.images[:200], np.ones((2, 2))) * (255 / 16)
-    np.savez(path, images=images.astype("uint8"), labels=scans.target[:200])
-    return {**SETTINGS, "data": f"npz:{path}"}
+def settings(scans):
+    """Real scans, and a short recipe."""
+    return {**SETTINGS, "data": scans}
 
 
 @pytest.fixture(scope="module")
