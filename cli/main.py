@@ -37,7 +37,7 @@ class LazyGroup(click.Group):
     def resolve_command(self, context, args):
         name = args[0]
         if name not in COMMANDS:
-            from tfnoisekd.config import nearest
+            from tfnoisekd.names import nearest
 
             known = ", ".join(COMMANDS)
             raise click.UsageError(f"There is no command `{name}`: there are {known}.{nearest(name, COMMANDS)}")

@@ -11,7 +11,12 @@ import pytest
 
 TESTS = pathlib.Path(__file__).resolve().parent
 FILES = {
-    "test_losses.py": 30,
+    "test_losses.py": 20,
+    "test_losses_features.py": 100,
+    "test_distillation_losses.py": 40,
+    "test_keras_losses.py": 20,
+    "test_features.py": 15,
+    "test_distiller_features.py": 15,
     "test_noise.py": 50,
     "test_models.py": 15,
     "test_inspection.py": 20,

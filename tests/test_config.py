@@ -52,11 +52,60 @@ def test_methods_and_settings_make_noises(settings, noises):
     assert repr(methods.noises(methods.resolve(config.Config(**settings)))) == noises
 
 
-def test_methods_make_losses():
-    chosen = config.Config(alpha=0.5, temperature=2.0)
-    assert repr(methods.get("sr").losses(chosen)) == "[Hinton(alpha=0.5, temperature=2.0)]"
-    assert methods.get("ga").losses(chosen) == []
+PAIRS = {
+    "sr": "[Hinton(alpha=0.5, temperature=2.0)]",
+    "ga": "[]",
+    "at": "[AttentionTransfer(weight=1000.0, layers=('group1', 'group2', 'group3'))]",
+    "sp": "[SimilarityPreserving(weight=3000.0, layer='group3')]",
+    "rkd-d": "[RKD(distance_weight=25.0, angle_weight=0.0, layer='embedding')]",
+    "rkd-a": "[RKD(distance_weight=0.0, angle_weight=50.0, layer='embedding')]",
+    "rkd-da": "[RKD(distance_weight=25.0, angle_weight=50.0, layer='embedding')]",
+    "sp+h": "[SimilarityPreserving(weight=3000.0, layer='group3'), Hinton(alpha=0.5, temperature=2.0)]",
+    "rkd-d+ft": "[RKD(distance_weight=25.0, angle_weight=0.0, layer='embedding'), Hinton(alpha=0.5, temperature=2.0)]",
+}
+
+
+@pytest.mark.parametrize("method", PAIRS)
+def test_methods_make_losses(method):
+    chosen = methods.resolve(config.Config(method=method, alpha=0.5, temperature=2.0))
+    row = methods.get(method)
+    assert repr(row.losses(chosen)) == PAIRS[method]
+    assert row.fickle_teacher == method.endswith("ft")
+    assert row.distils == (method != "ga")
+
+
+def test_every_compared_method_is_had_alone_with_hinton_and_with_the_fickle_teacher():
     assert [name for name, row in methods.TABLE.items() if not row.distils] == ["baseline", "ga"]
+    assert [name for name in methods.TABLE if name.startswith("rkd-da")] == ["rkd-da", "rkd-da+h", "rkd-da+ft"]
+    assert len(methods.TABLE) == 6 + 5 * 3
+    fickle = methods.resolve(config.Config(method="at+ft"))
+    assert (fickle.dropout, fickle.epochs) == (0.4, 350) and repr(methods.noises(fickle)) == "[TeacherDropout()]"
+    assert methods.get("at+h").formula == "0.1 CE + 0.9 KL + 1000 AT"
+    assert methods.get("rkd-da").formula == "CE + 25 RKD-D + 50 RKD-A"
+
+
+def test_weights_and_layers_can_be_given():
+    settings = {"method": "at", "at_weight": 5, "layers": ["a", "b"], "teacher_layers": ["c", "d"]}
+    chosen = methods.resolve(config.Config(**settings))
+    expected = "[AttentionTransfer(weight=5.0, layers=('a', 'b'), teacher_layers=('c', 'd'))]"
+    assert repr(methods.get("at").losses(chosen)) == expected
+    chosen = methods.resolve(config.Config(method="rkd-da", rkd_angle_weight=0, teacher_layers=["avg_pool"]))
+    expected = "[RKD(distance_weight=25.0, angle_weight=0.0, layer='embedding', teacher_layer='avg_pool')]"
+    assert repr(methods.get("rkd-da").losses(chosen)) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "mc", "layers": ["group3"]}, "`layers` is for methods that compare layers: at, sp,.*method=mc"),
+        ({"method": "sp", "layers": ["group2", "group3"]}, "`layers` must name one layer.*sp.*layers=group2,group3"),
+        ({"method": "rkd-a", "rkd_angle_weight": 0}, "`distance_weight` or `angle_weight` must be above 0"),
+        ({"method": "at", "teacher_layers": ["a"]}, "`layers` and `teacher_layers` must have equal length"),
+    ],
+)
+def test_layers_that_do_not_fit_the_method_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        methods.resolve(config.Config(**settings))
 
 
 def test_students_of_all_methods_and_seeds_share_a_teacher():

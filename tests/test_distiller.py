@@ -7,8 +7,8 @@ from keras import layers, ops
 from reference import losses as reference
 from tiny_models import CLASSES, FEATURES, Watch, deep, linear
 
+from tfnoisekd.distillation_losses import Hinton
 from tfnoisekd.distiller import Distiller
-from tfnoisekd.losses import Hinton
 from tfnoisekd.noise import InputNoise, LabelNoise, TeacherDropout
 
 BATCH = 6

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from tiny_models import CLASSES, FEATURES, deep, linear
+from tiny_models import CLASSES, FEATURES, Subclassed, deep, linear
 
+from tfnoisekd.distillation_losses import RKD, Hinton
 from tfnoisekd.distiller import Distiller
-from tfnoisekd.losses import Hinton
 from tfnoisekd.noise import InputNoise, LabelNoise, Noise, TeacherDropout
 
 
@@ -56,13 +56,18 @@ REFUSED = {
         lambda: Distiller(linear(1), linear(2), losses=[keras.losses.KLDivergence()]),
         r"`losses` must hold distillation losses such as `Hinton\(\)`",
     ),
-    "weightless loss": (
-        lambda: Distiller(linear(1), linear(2), losses=keras.distillation.LogitsDistillation()),
-        r"`losses` must hold distillation losses such as `Hinton\(\)`",
-    ),
-    "two losses of a name": (
+    "two of Hinton's": (
         lambda: Distiller(linear(1), linear(2), losses=[Hinton(), Hinton(0.1)], student_loss_weight=1.0),
-        r"`losses` must have different names.*\['hinton', 'hinton'\]",
+        r"`losses` may hold one `Hinton`.*Hinton\(alpha=0.1, temperature=4.0\)",
+    ),
+    "a layer that is not there": (
+        lambda: Distiller(deep(1), deep(2), losses=[RKD(layer="hiden")]),
+        r"`(teacher|student)` has no layer 'hiden'.*Did you mean `hidden`",
+    ),
+    "features of a subclassed student": (
+        lambda: Distiller(deep(1), Subclassed(), losses=[RKD(layer="hidden")]),
+        r"`student` must be a functional or Sequential model.*class Subclassed.*Build it that way, or use a loss "
+        r"of the outputs only",
     ),
     "noise by name": (lambda: Distiller(linear(1), linear(2), noise="label"), r"`noise` must hold noises.*'label'"),
     "noise as a number": (lambda: Distiller(linear(1), linear(2), noise=[0.1]), r"`noise` must hold noises.*0.1"),

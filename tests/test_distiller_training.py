@@ -8,8 +8,8 @@ import pytest
 from keras import layers
 from tiny_models import CLASSES, FEATURES, deep, linear
 
+from tfnoisekd.distillation_losses import Hinton
 from tfnoisekd.distiller import Distiller
-from tfnoisekd.losses import Hinton
 from tfnoisekd.noise import InputNoise, LabelNoise, TeacherDropout
 
 NOISES = {
@@ -343,45 +343,3 @@ def test_a_subclassed_student_takes_label_noise_with_its_classes_named(data):
     distiller = Distiller(linear(1), student, noise=LabelNoise(1.0, num_classes=CLASSES), seed=0)
     distiller.compile("sgd")
     assert fit(distiller, data)["label_noise_share"][0] > 0.2
-
-
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
-def test_two_replicas_make_the_same_update_and_different_noise(run_python):
-    # In a process of its own: logical devices are made before anything else.
-    run_python(
-        """
-import numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import keras
-from keras import layers
-from tfnoisekd import Distiller, LabelNoise
-
-rng = np.random.default_rng(0)
-x, y = rng.random((32, 8)).astype("float32"), rng.integers(0, 4, 32)
-
-def train(strategy):
-    keras.utils.set_random_seed(1)
-    with strategy.scope():
-        teacher = keras.Sequential([keras.Input((8,)), layers.Dense(4)])
-        student = keras.Sequential([keras.Input((8,)), layers.Dense(4, kernel_regularizer="l2")])
-        distiller = Distiller(teacher, student, seed=0)
-        distiller.compile(keras.optimizers.SGD(0.1))
-    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
-    return distiller.fit(data, epochs=2, shuffle=False, verbose=0).history, student.get_weights()
-
-mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-(history, weights), (history_2, weights_2) = train(tf.distribute.get_strategy()), train(mirrored)
-for one, two in zip(weights, weights_2):
-    np.testing.assert_allclose(one, two, atol=1e-5)
-for name in ("loss", "student_loss", "hinton_loss", "regularization_loss"):
-    np.testing.assert_allclose(history[name], history_2[name], rtol=1e-4, err_msg=name)
-
-with mirrored.scope():
-    model = keras.Sequential([keras.Input((8,)), layers.Dense(4)])
-    distiller = Distiller(None, model, noise=LabelNoise(1.0), seed=0)
-draw = lambda: LabelNoise(1.0).perturb_labels(tf.zeros(64, tf.int32), 4, distiller.noise_seed)[0]
-one, two = (value.numpy() for value in mirrored.experimental_local_results(mirrored.run(tf.function(draw))))
-assert 0.1 < np.mean(one == two) < 0.45, np.mean(one == two)
-"""
-    )

@@ -20,12 +20,41 @@ def deep(seed, dropout=0.0, watch=(), **kwargs):
         [
             keras.Input((FEATURES,)),
             *watch,
-            layers.Dense(8, activation="relu", kernel_initializer=initializer),
+            layers.Dense(8, activation="relu", kernel_initializer=initializer, name="hidden"),
             layers.BatchNormalization(momentum=0.9),
             *([layers.Dropout(dropout, seed=seed)] if dropout else []),
             layers.Dense(CLASSES, kernel_initializer=initializer, **kwargs),
         ]
     )
+
+
+def convolutional(seed, channels=3, stride=1, watch=()):
+    """Two feature maps and an embedding with the names of a Wide ResNet's, for images (6, 6, 1)."""
+    initializer = keras.initializers.RandomNormal(stddev=0.3, seed=seed)
+    options = {"padding": "same", "kernel_initializer": initializer}
+    return keras.Sequential(
+        [
+            keras.Input((6, 6, 1)),
+            *watch,
+            layers.Conv2D(channels, 3, activation="relu", name="group1", **options),
+            layers.Conv2D(channels + 1, 3, stride, name="group2", **options),
+            layers.BatchNormalization(momentum=0.9),
+            layers.GlobalAveragePooling2D(name="embedding"),
+            layers.Dense(CLASSES, kernel_initializer=initializer),
+        ]
+    )
+
+
+class Subclassed(keras.Model):
+    """A built student without a graph that could be looked into."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(CLASSES, name="hidden")
+        self(keras.ops.zeros((1, FEATURES)))
+
+    def call(self, inputs):
+        return self.dense(inputs)
 
 
 @keras.saving.register_keras_serializable(package="tests")

@@ -9,11 +9,16 @@ import importlib
 __version__ = "0.1.0"
 
 _HOME = {
+    "AttentionTransfer": "distillation_losses",
     "Distiller": "distiller",
-    "Hinton": "losses",
+    "DistillationLoss": "distillation_losses",
+    "Hinton": "distillation_losses",
     "InputNoise": "noise",
     "LabelNoise": "noise",
+    "RKD": "distillation_losses",
+    "SimilarityPreserving": "distillation_losses",
     "TeacherDropout": "noise",
+    "Weighted": "keras_losses",
     "wide_resnet": "models",
 }
 _MODULES = ("config", "data", "distiller", "evaluation", "losses", "methods", "models", "noise", "runs", "training")

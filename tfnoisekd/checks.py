@@ -6,7 +6,8 @@ import math
 import keras
 
 from tfnoisekd import inspection
-from tfnoisekd.losses import Hinton
+from tfnoisekd.distillation_losses import DistillationLoss, Hinton
+from tfnoisekd.keras_losses import Weighted
 from tfnoisekd.noise import Noise
 
 
@@ -15,14 +16,37 @@ def as_losses(losses, teacher):
         losses = () if teacher is None else (Hinton(),)
     losses = tuple(losses) if isinstance(losses, (list, tuple)) else (losses,)
     for loss in losses:
-        if not isinstance(loss, keras.distillation.DistillationLoss) or not hasattr(loss, "weight"):
+        if not isinstance(loss, keras.distillation.DistillationLoss):
             raise ValueError(f"`losses` must hold distillation losses such as `Hinton()`. Received: {loss!r}")
-    names = [loss.name for loss in losses]
-    if len(set(names)) < len(names):
-        raise ValueError(f"`losses` must have different names, under which they are logged. Received: {names}")
     if losses and teacher is None:
         raise ValueError(f"`losses` need a teacher. Received: teacher=None, losses={list(losses)}")
-    return losses
+    if sum(isinstance(loss, Hinton) for loss in losses) > 1:
+        raise ValueError(f"`losses` may hold one `Hinton`, whose alpha is Eq. 1's. Received: {list(losses)}")
+    return tuple(loss if isinstance(loss, DistillationLoss) else Weighted(loss) for loss in losses)
+
+
+def term_names(losses):
+    """Under which name each term of each loss is logged: its own, numbered where two are equal."""
+    taken, names = set(), []
+    for loss in losses:
+        names.append({})
+        for term in loss.weights:
+            number, name = 1, term
+            while name in taken:
+                number += 1
+                name = f"{term}_{number}"
+            taken.add(name)
+            names[-1][term] = f"{name}_loss"
+    return names
+
+
+def layer_names(losses, role):
+    """Names of all layers of a network ("teacher" or "student") that some losses read."""
+    found = set()
+    for loss in losses:
+        layers = getattr(loss, f"{role}_layers")
+        found.update(layers if isinstance(layers, tuple) else () if layers is None else (layers,))
+    return found
 
 
 def as_noises(noises):

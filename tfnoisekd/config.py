@@ -1,6 +1,5 @@
 """Typed, strict configuration of one run: YAML files plus overrides; unknown keys are errors."""
 
-import difflib
 import hashlib
 import json
 from importlib import resources
@@ -9,6 +8,8 @@ from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tfnoisekd.names import nearest
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -36,6 +37,16 @@ class Config(BaseModel):
     skip_bad_images: bool = Field(False, description="leave unreadable images out instead of refusing the folder")
     crop_padding: int | None = Field(None, ge=0, description="zero padding before the random crop, in pixels")
     flip: bool | None = Field(None, description="random horizontal flips")
+    label_corruption: float | None = Field(
+        None, ge=0, le=1, description="share of training labels replaced by wrong ones, once, before training"
+    )
+    corruption_kind: str = Field(
+        "symmetric",
+        description="how: symmetric (any class), pair (the next class), or labels of people, cifar10n:KIND with KIND "
+        "one of clean, aggre, worse, random1, random2, random3",
+    )
+    corruption_seed: int = Field(0, ge=0, lt=2**32, description="seed of the wrong labels, one for all models")
+    corruption_file: str | None = Field(None, description="npz file of human labels (CIFAR-10N), for cifar10n:KIND")
 
     teacher: str = Field("wrn-40-2", description="wrn-DEPTH-WIDTH, a .keras file or a run folder")
     student: str = Field("wrn-16-2", pattern=r"^wrn-\d+-\d+$", description="wrn-DEPTH-WIDTH")
@@ -47,6 +58,20 @@ class Config(BaseModel):
     rate: float | None = Field(None, ge=0, le=1, description="share of labels resampled in each batch")
     alpha: float = Field(0.9, ge=0, le=1, description="weight of Hinton's term; cross-entropy gets 1 - alpha")
     temperature: float = Field(4.0, gt=0, allow_inf_nan=False, description="softmax temperature")
+
+    at_weight: float = Field(1000.0, ge=0, allow_inf_nan=False, description="weight of attention transfer")
+    sp_weight: float = Field(3000.0, ge=0, allow_inf_nan=False, description="weight of similarity preserving")
+    rkd_distance_weight: float = Field(25.0, ge=0, allow_inf_nan=False, description="weight of RKD's distances")
+    rkd_angle_weight: float = Field(50.0, ge=0, allow_inf_nan=False, description="weight of RKD's angles")
+    layers: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="layers that at, sp and rkd compare; default: group1,group2,group3 (at), "
+        "group3 (sp), embedding (rkd)",
+    )
+    teacher_layers: tuple[str, ...] | None = Field(
+        None, min_length=1, description="the teacher's, where they are named otherwise"
+    )
 
     epochs: int | None = Field(None, ge=1, description="epochs of the student")
     teacher_epochs: int | None = Field(None, ge=1, description="epochs of the teacher; default: as `epochs`, or 200")
@@ -130,12 +155,6 @@ def shipped():
     """Names of the configurations that come with the package."""
     files = resources.files("tfnoisekd.configs").iterdir()
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
-
-
-def nearest(name, known):
-    """Ends an error message: " Did you mean `x`?", or nothing if no known name is near."""
-    matches = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean `{matches[0]}`?" if matches else ""
 
 
 def _message(problem):

@@ -1,18 +1,20 @@
 """The heart: a Keras model whose `train_step` injects noise at three places while a teacher supervises a student."""
 
-import zlib
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 from keras import ops
 
-from tfnoisekd import checks, inspection
+from tfnoisekd import checks, inspection, replicas, seeds
+from tfnoisekd.features import OUTPUTS, Features, Supervised
 from tfnoisekd.noise import NoiseSeed, TeacherVariance
 
-DRAWS_PER_EPOCH = 1 << 20  # room for the draws of one random stream within an epoch
 PROBE_SIZE = 8  # training examples on which the fickle teacher's variance is measured, once an epoch
 NO_LABELS = "`fit` needs labels: pass `y`, or a data set of (inputs, labels). Received: inputs only"
+KNOWN_TEACHER = (
+    "`TeacherDropout` needs a teacher that runs in every step: what it said once can't be kept. "
+    "Received: labels with the teacher's outputs; train on plain labels, without a teacher cache"
+)
 
 
 class _Targets(NamedTuple):
@@ -20,7 +22,13 @@ class _Targets(NamedTuple):
 
     labels: Any  # as given
     noisy_labels: Any  # as the cross-entropy sees them
-    teacher_outputs: Any  # None without a teacher
+    teacher: Any  # feature name -> tensor; None without a teacher
+
+
+class _Inputs(NamedTuple):
+    """The student's inputs in a step that reads its features too."""
+
+    inputs: Any
 
 
 @keras.saving.register_keras_serializable(package="tfnoisekd")
@@ -29,19 +37,21 @@ class Distiller(keras.Model):
 
     The loss is `student_loss_weight` * cross-entropy + the weighted distillation losses + the student's regularisation
     losses; by default exactly Eq. 1 of the paper, and with `InputNoise` exactly Eq. 2. The teacher is frozen and runs
-    once a step, outside the gradient tape, on the clean input; the student runs once. `evaluate` and `predict` are
-    those of the bare student: no noise, no teacher.
+    once a step, outside the gradient tape, on the clean input; the student runs once, whatever the losses read of it.
+    `evaluate` and `predict` are those of the bare student: no noise, no teacher.
 
-    `fit` logs `loss`, its parts unweighted (`student_loss`, `hinton_loss`, `regularization_loss`), the compiled
+    `fit` logs `loss`, its parts unweighted (`student_loss`, `hinton_loss`, ..., `regularization_loss`), the compiled
     metrics against the labels as given, and what the noise really did (`input_noise_stddev`, `label_noise_share`,
-    `teacher_variance`). A sample weight multiplies an example's whole loss, the distillation part included.
+    `teacher_variance`). A sample weight multiplies an example's whole loss, the distillation part included. Where the
+    labels come as `features.Supervised`, with what the teacher says, the teacher does not run.
 
     Args:
         teacher: Built Keras model (batch, ...) -> logits (batch, classes), or `None` to train the student alone under
             the same noises (baseline, Gaussian augmentation). Its `trainable` is set to False.
         student: Keras model with outputs of the same shape; after `fit` it is the trained, plain model.
-        losses: One loss or a list of losses such as `Hinton()`, each carrying its own weight. `None` means
-            `Hinton(alpha=0.9, temperature=4.0)` with a teacher and no distillation loss without.
+        losses: One loss or a list of losses, each carrying its own weight: `Hinton`, `AttentionTransfer`,
+            `SimilarityPreserving`, `RKD`, one of `keras.distillation` (with weight 1, or in `Weighted`), or your own
+            `DistillationLoss`. `None` means `Hinton(alpha=0.9, temperature=4.0)` with a teacher and none without.
         noise: One noise or a list of `InputNoise`, `LabelNoise`, `TeacherDropout`, at most one of each.
         student_loss_weight: Weight of the cross-entropy; `None` takes 1 - alpha from a Hinton-like loss, else 1.
         seed: Integer seed of everything random in training: the noises, the teacher's dropout, the student's own;
@@ -51,8 +61,8 @@ class Distiller(keras.Model):
 
     Raises:
         ValueError: If the models' outputs differ in shape or are probabilities though `from_logits` is True, if they
-            share trainable weights, if a noise could do nothing (`TeacherDropout` without active dropout), or if an
-            argument is of the wrong kind.
+            share trainable weights, if a noise could do nothing (`TeacherDropout` without active dropout), if a loss
+            reads a layer that a model doesn't have, or if an argument is of the wrong kind.
 
     Example:
 
@@ -88,8 +98,15 @@ class Distiller(keras.Model):
         self.noise_seed = NoiseSeed(seed)
         if teacher is not None:
             teacher.trainable = False
+        self._features = {
+            role: Features(model, checks.layer_names(self.distillation_losses, role), role)
+            for role, model in (("teacher", teacher), ("student", student))
+        }
+        replicas.vary_layers(inspection.flatten(self))
 
-        parts = ["student_loss", *(f"{loss.name}_loss" for loss in self.distillation_losses), "regularization_loss"]
+        self._term_names = checks.term_names(self.distillation_losses)
+        terms = [name for names in self._term_names for name in names.values()]
+        parts = ["student_loss", *terms, "regularization_loss"]
         self.teacher_probe = self._make_probe()
         probed = self.teacher_probe is not None  # then measured once an epoch, not in every step
         measures = [each.measure for each in self.noise if each.measure and not (each.fickle_teacher and probed)]
@@ -114,6 +131,8 @@ class Distiller(keras.Model):
         self.built = True
 
     def call(self, inputs, training=None):
+        if isinstance(inputs, _Inputs):
+            return self._features["student"](inputs.inputs, training=training)
         return self.student(inputs, training=training)
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=("accuracy",), **kwargs):
@@ -149,14 +168,9 @@ class Distiller(keras.Model):
         x, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if labels is None:
             raise ValueError(NO_LABELS)
-        teacher_outputs = None
+        labels, teacher = labels if isinstance(labels, Supervised) else (labels, None)
         if self.teacher is not None:
-            teacher_outputs = self._as_logits(self.teacher(x, training=self.fickle_teacher))
-        if self.teacher_probe is not None:
-            self.teacher_probe.assign(ops.take(x, ops.arange(PROBE_SIZE) % ops.shape(x)[0], axis=0))
-        elif self.fickle_teacher:  # inputs of no fixed shape can't be kept for the end of the epoch
-            second = self._as_logits(self.teacher(x, training=True))
-            self._track("teacher_variance", _variance(teacher_outputs, second), ops.shape(labels)[0])
+            teacher = self._ask_teacher(x, teacher)
         noisy_labels = labels
         for noise in self.noise:
             x, inputs_measure = noise.perturb_inputs(x, self.noise_seed)
@@ -164,7 +178,21 @@ class Distiller(keras.Model):
             for measure in (inputs_measure, labels_measure):
                 if measure is not None:
                     self._track(noise.measure, measure, ops.shape(noisy_labels)[0])
-        return x, _Targets(labels, noisy_labels, teacher_outputs), sample_weight
+        x = _Inputs(x) if self._features["student"].layers else x
+        return x, _Targets(labels, noisy_labels, teacher), sample_weight
+
+    def _ask_teacher(self, x, known):
+        """The teacher's outputs and features for one batch of clean inputs; `known` ones spare its forward pass."""
+        if known is not None and self.fickle_teacher:
+            raise ValueError(KNOWN_TEACHER)
+        features = dict(known or self._features["teacher"](x, training=self.fickle_teacher))
+        features[OUTPUTS] = self._as_logits(features[OUTPUTS])
+        if self.teacher_probe is not None:
+            self.teacher_probe.assign(ops.take(x, ops.arange(PROBE_SIZE) % ops.shape(x)[0], axis=0))
+        elif self.fickle_teacher:  # inputs of no fixed shape can't be kept for the end of the epoch
+            second = self._as_logits(self.teacher(x, training=True))
+            self._track("teacher_variance", _variance(features[OUTPUTS], second), ops.shape(second)[0])
+        return features
 
     def _supervise_stateless(self, state, data):
         """`_supervise` on JAX: the seeds and measures it changes leave through the state."""
@@ -183,37 +211,48 @@ class Distiller(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The total of Eq. 1 in training; the bare student's loss in evaluation."""
         if not isinstance(y, _Targets):
+            y = _labels(y)
             if y is not None:
                 checks.check_labels(y, y_pred, self.loss)
             return super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
-        checks.check_labels(y.labels, y_pred, self.loss)
-        batch_size = ops.shape(y_pred)[0]
-        replicas = _num_replicas()
+        outputs = _outputs(y_pred)
+        checks.check_labels(y.labels, outputs, self.loss)
+        batch_size = ops.shape(outputs)[0]
         # Keras scales its losses by the number of replicas, whose gradients are summed; ours follow.
-        student_loss = self._compile_loss(y.noisy_labels, y_pred, sample_weight)
-        self._track("student_loss", student_loss * replicas, batch_size)
+        student_loss = self._compile_loss(y.noisy_labels, outputs, sample_weight)
+        self._track("student_loss", student_loss * replicas.count(), batch_size)
         total = self.student_loss_weight * student_loss
-        student_logits = self._as_logits(y_pred)
-        for loss in self.distillation_losses:
-            value = loss.compute_loss(y.teacher_outputs, student_logits, sample_weight=sample_weight)
-            self._track(f"{loss.name}_loss", value, batch_size)
-            total = total + loss.weight * value / replicas
+        if self.distillation_losses:
+            student = {**(y_pred if isinstance(y_pred, dict) else {}), OUTPUTS: self._as_logits(outputs)}
+            total = total + self._distillation_loss(y.teacher, student, sample_weight, batch_size) / replicas.count()
         regularization = [ops.sum(ops.cast(loss, total.dtype)) for loss in self.losses]
         self._regularized = bool(regularization)
         if regularization:
             self._track("regularization_loss", sum(regularization), batch_size)
-            total = total + sum(regularization) / replicas
+            total = total + sum(regularization) / replicas.count()
+        return total
+
+    def _distillation_loss(self, teacher, student, sample_weight, batch_size):
+        """The weighted sum of all terms of the distillation losses."""
+        total = 0.0
+        for loss, names in zip(self.distillation_losses, self._term_names, strict=True):
+            arguments = (_select(teacher, loss.teacher_layers), _select(student, loss.student_layers), sample_weight)
+            if loss.relational:
+                arguments = (replicas.gather(argument) for argument in arguments)
+            for term, value in loss.compute_terms(*arguments).items():
+                self._track(names[term], value, batch_size)
+                total = total + loss.weights[term] * value
         return total
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         if isinstance(y, _Targets):
-            results = super().compute_metrics(x, y.labels, y_pred, sample_weight)
+            results = super().compute_metrics(x, y.labels, _outputs(y_pred), sample_weight)
             if not self._regularized:
                 results.pop("regularization_loss", None)
             return results
         if y is None:
             raise ValueError(NO_LABELS)
-        results = super().compute_metrics(x, y, y_pred, sample_weight)
+        results = super().compute_metrics(x, _labels(y), y_pred, sample_weight)
         return {name: value for name, value in results.items() if name not in self._trackers}
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
@@ -243,10 +282,7 @@ class Distiller(keras.Model):
         """
         if self.seed is None:
             raise ValueError("`reseed` needs a distiller with a seed. Received: seed=None")
-        states = [variable for variable in self.variables if variable.name == "seed_generator_state"]
-        for index, state in enumerate(states):
-            key = zlib.crc32(f"{self.seed} {index}".encode()) >> 1
-            state.assign(np.array([key, epoch * DRAWS_PER_EPOCH % 2**31], dtype="int64"))
+        seeds.reset(self.variables, self.seed, epoch)
 
     def teacher_variance(self, inputs):
         """Variance of the teacher's logits over two draws, averaged over classes and examples.
@@ -319,14 +355,21 @@ class Distiller(keras.Model):
         return keras.Variable(ops.zeros((PROBE_SIZE, *shape), dtype), trainable=False, name="teacher_probe")
 
 
+def _labels(y):
+    return y.labels if isinstance(y, Supervised) else y
+
+
+def _outputs(y_pred):
+    return y_pred[OUTPUTS] if isinstance(y_pred, dict) else y_pred
+
+
+def _select(features, layers):
+    """What one loss reads: the outputs, one layer's tensor, or a list of tensors."""
+    if layers is None:
+        return features[OUTPUTS]
+    return features[layers] if isinstance(layers, str) else [features[layer] for layer in layers]
+
+
 def _variance(first, second):
     """Unbiased variance estimated from two draws, averaged over all elements."""
     return ops.mean(ops.square(ops.cast(first, "float32") - ops.cast(second, "float32"))) / 2
-
-
-def _num_replicas():
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy().num_replicas_in_sync

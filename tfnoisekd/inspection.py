@@ -52,6 +52,14 @@ def output_shape(model):
     return tuple(outputs[0].shape[1:]) if outputs and len(outputs) == 1 else None
 
 
+def is_graph(model):
+    """Whether a model is a graph of layers that can be looked into: functional or Sequential, with a known input."""
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
+        return False
+    # A subclass may have a graph and yet do something else when it is called.
+    return not any("call" in kind.__dict__ for kind in type(model).__mro__ if not kind.__module__.startswith("keras."))
+
+
 def check_outputs(model, role, from_logits):
     """Refuses models that do not give one tensor of logits (or of probabilities, if `from_logits` is False).
 
@@ -108,7 +116,7 @@ def varies_in_training(model, draws=3):
     Returns:
         True or False; False for a model of unknown input shape without such a layer.
     """
-    if any(_is_active_dropout(layer) for layer in _flatten(model)):
+    if any(_is_active_dropout(layer) for layer in flatten(model)):
         return True
     outputs, _ = _try_training_mode(model, 1 + draws)
     return any((output != outputs[0]).any() for output in outputs[1:])
@@ -134,7 +142,7 @@ def _try_training_mode(model, passes):
     shape = input_shape(model)
     if shape is None or None in shape:
         return [], []
-    flags = [(layer, layer.trainable) for layer in (model, *_flatten(model))]
+    flags = [(layer, layer.trainable) for layer in (model, *flatten(model))]
     weights = [keras.ops.convert_to_numpy(weight) + 0 for weight in model.weights]  # copies
     model.trainable = False  # BatchNorm must neither vary nor learn from this
     inputs = keras.random.uniform((8, *shape), seed=0)
@@ -153,8 +161,9 @@ def _is_active_dropout(layer):
     return isinstance(layer, (layers.Dropout, layers.AlphaDropout, layers.GaussianDropout)) and layer.rate > 0
 
 
-def _flatten(model):
+def flatten(model):
+    """All layers of a model, those of nested models included."""
     for layer in model.layers:
         yield layer
         if isinstance(layer, keras.Model):
-            yield from _flatten(layer)
+            yield from flatten(layer)

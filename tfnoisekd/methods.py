@@ -4,9 +4,10 @@ Losses and noises are imported where they are made, so that a wrong method is an
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from tfnoisekd.config import nearest
+from tfnoisekd.config import Config
+from tfnoisekd.names import nearest
 
 EPOCHS = 200
 MILESTONES = (0.3, 0.6, 0.75)  # epochs 60, 120 and 150 of 200
@@ -21,7 +22,9 @@ class Method:
         summary: One line for people.
         section: Where the paper describes it.
         losses: config -> list of distillation losses; empty where the student learns alone.
-        defaults: Settings of the noise that makes the method, where the user gives none.
+        terms: The total loss in terms of settings: CE is the cross-entropy, KL Hinton's divergence times T^2.
+        defaults: Settings that make the method, where the user gives none.
+        layers: Default names of the layers that its loss compares; empty for losses of the logits.
         fickle_teacher: Whether the teacher's dropout stays on while it supervises.
     """
 
@@ -29,8 +32,16 @@ class Method:
     summary: str
     section: str
     losses: Callable
+    terms: str
     defaults: dict = field(default_factory=dict)
+    layers: tuple = ()
     fickle_teacher: bool = False
+
+    @property
+    def formula(self):
+        """The total loss with the default weights, such as "0.1 CE + 0.9 KL"."""
+        defaults = {key: setting.default for key, setting in Config.model_fields.items()}
+        return self.terms.format(**defaults, rest=1 - defaults["alpha"])
 
     @property
     def distils(self):
@@ -43,21 +54,90 @@ def _alone(config):
 
 
 def _hinton(config):
-    from tfnoisekd.losses import Hinton
+    from tfnoisekd.distillation_losses import Hinton
 
     return [Hinton(config.alpha, config.temperature)]
 
 
+def _attention(config):
+    from tfnoisekd.distillation_losses import AttentionTransfer
+
+    return [AttentionTransfer(config.at_weight, config.layers, config.teacher_layers)]
+
+
+def _similarity(config):
+    from tfnoisekd.distillation_losses import SimilarityPreserving
+
+    return [SimilarityPreserving(config.sp_weight, *_layer_pair(config))]
+
+
+def _relations(distance, angle):
+    def losses(config):
+        from tfnoisekd.distillation_losses import RKD
+
+        weights = (config.rkd_distance_weight * distance, config.rkd_angle_weight * angle)
+        return [RKD(*weights, *_layer_pair(config))]
+
+    return losses
+
+
+def _layer_pair(config):
+    """(student's layer, teacher's layer or `None` where it is the same)."""
+    for key in ("layers", "teacher_layers"):
+        layers = getattr(config, key)
+        if layers is not None and len(layers) != 1:
+            raise ValueError(
+                f"`{key}` must name one layer for the method {config.method}. Received: {key}={','.join(layers)}"
+            )
+    return config.layers[0], config.teacher_layers and config.teacher_layers[0]
+
+
+def _joined(*parts):
+    return lambda config: [loss for part in parts for loss in part(config)]
+
+
+HINTON = "{rest:.2g} CE + {alpha:g} KL"
+RKD_D, RKD_A = "{rkd_distance_weight:g} RKD-D", "{rkd_angle_weight:g} RKD-A"
+DROPOUT = {"dropout": 0.4}  # of the fickle teacher
+GROUPS, EMBEDDING = ("group1", "group2", "group3"), ("embedding",)
+
+BASIC = (
+    Method("baseline", "the student alone, cross-entropy", "3", _alone, "CE"),
+    Method("hinton", "knowledge distillation, Eq. 1", "2.1", _hinton, HINTON),
+    Method("ft", "Fickle Teacher: its dropout stays on", "4.1", _hinton, HINTON, DROPOUT, fickle_teacher=True),
+    Method("sr", "Soft Randomization: noise on the student's input, Eq. 2", "4.2", _hinton, HINTON, {"sigma": 0.05}),
+    Method("ga", "Gaussian augmentation: the same noise, no teacher", "4.2", _alone, "CE", {"sigma": 0.05}),
+    Method("mc", "Messy Collaboration: labels resampled in each batch", "4.3", _hinton, HINTON, {"rate": 0.1}),
+)
+# The methods that the paper compares with; each is also had with Hinton's loss (+h) and with the fickle teacher (+ft).
+COMPARED = (
+    Method("at", "attention transfer", "4.1", _attention, "CE + {at_weight:g} AT", layers=GROUPS),
+    Method("sp", "similarity preserving", "4.1", _similarity, "CE + {sp_weight:g} SP", layers=("group3",)),
+    Method("rkd-d", "relational, distances", "4.1", _relations(1, 0), f"CE + {RKD_D}", layers=EMBEDDING),
+    Method("rkd-a", "relational, angles", "4.1", _relations(0, 1), f"CE + {RKD_A}", layers=EMBEDDING),
+    Method("rkd-da", "relational, both", "4.1", _relations(1, 1), f"CE + {RKD_D} + {RKD_A}", layers=EMBEDDING),
+)
+
+
+def _with_hinton(row):
+    return replace(
+        row,
+        name=f"{row.name}+h",
+        summary=f"{row.summary}, and Hinton's loss",
+        section="4.1",
+        losses=_joined(row.losses, _hinton),
+        terms=row.terms.replace("CE", HINTON),
+    )
+
+
+def _with_fickle_teacher(row):
+    summary = f"{row.summary}, and Fickle Teacher"
+    return replace(_with_hinton(row), name=f"{row.name}+ft", summary=summary, defaults=DROPOUT, fickle_teacher=True)
+
+
 TABLE = {
     row.name: row
-    for row in (
-        Method("baseline", "the student alone, cross-entropy", "3", _alone),
-        Method("hinton", "knowledge distillation, Eq. 1", "2.1", _hinton),
-        Method("ft", "Fickle Teacher: its dropout stays on", "4.1", _hinton, {"dropout": 0.4}, fickle_teacher=True),
-        Method("sr", "Soft Randomization: noise on the student's input, Eq. 2", "4.2", _hinton, {"sigma": 0.05}),
-        Method("ga", "Gaussian augmentation: the same noise, no teacher", "4.2", _alone, {"sigma": 0.05}),
-        Method("mc", "Messy Collaboration: labels resampled in each batch", "4.3", _hinton, {"rate": 0.1}),
-    )
+    for row in (*BASIC, *(each for row in COMPARED for each in (row, _with_hinton(row), _with_fickle_teacher(row))))
 }
 
 
@@ -92,7 +172,20 @@ def resolve(config):
         "teacher_milestones": MILESTONES,
     }
     filled.update({key: value for key, value in schedule.items() if getattr(config, key) is None})
-    return config.model_copy(update=filled)
+    if method.layers and config.layers is None:
+        filled["layers"] = method.layers
+    resolved = config.model_copy(update=filled)
+    _check_layers(method, resolved)
+    return resolved
+
+
+def _check_layers(method, config):
+    """Refuses layers where there is nothing to compare, and too many or too few of them."""
+    given = [key for key in ("layers", "teacher_layers") if getattr(config, key) is not None]
+    if given and not method.layers:
+        compared = ", ".join(row.name for row in COMPARED)
+        raise ValueError(f"`{given[0]}` is for methods that compare layers: {compared}. Received: method={method.name}")
+    method.losses(config)
 
 
 def teacher_config(config):
@@ -101,6 +194,7 @@ def teacher_config(config):
     It holds nothing that only concerns the student, so that students of all methods and seeds share one teacher.
     """
     shared = ("data", "data_dir", "image_size", "validation_size", "test_size", "split_seed", "skip_bad_images")
+    shared += ("label_corruption", "corruption_kind", "corruption_seed", "corruption_file")
     shared += ("crop_padding", "flip", "dropout", "batch_size", "learning_rate", "decay", "momentum", "weight_decay")
     return resolve(
         type(config)(

@@ -9,20 +9,14 @@ import math
 import keras
 from keras import ops
 
+from tfnoisekd import replicas
+
 
 class NoiseSeed(keras.random.SeedGenerator):
     """Seeds that differ between the replicas of a `tf.distribute` strategy; Keras's own give all of them one noise."""
 
     def next(self, ordered=True):
-        seed = super().next(ordered)
-        if keras.backend.backend() != "tensorflow":
-            return seed
-        import tensorflow as tf
-
-        replica = tf.distribute.get_replica_context()
-        if replica is None or replica.num_replicas_in_sync == 1:
-            return seed
-        return seed + ops.cast(ops.stack([replica.replica_id_in_sync_group * 1_000_003, 0]), seed.dtype)
+        return replicas.vary_seed(super().next(ordered))
 
 
 class Noise:
