@@ -32,14 +32,15 @@ def command(path, as_json, root):
         table.add_row("error", run.record["error"])
     for part in ("data", "teacher", "provenance"):
         for key, value in (run.record.get(part) or {}).items():
-            table.add_row(f"{part} {key}", _short(value))
+            if value is not None:
+                table.add_row(f"{part} {key}", _short(value))
     table.add_row("settings", _short(run.record["config"]))
     for key in ("finished_at", "seconds_since_last_start", "student_parameters", "student_weights_sha256"):
         if key in run.record:
             table.add_row(key.replace("_", " "), str(run.record[key]))
     Console(markup=False).print(table)
     if run.finished:
-        print_results(run.record["results"], per_class=True)
+        print_results(run.record["results"], per_class=True, corruption=run.record["data"].get("corruption"))
 
 
 def _short(value):

@@ -10,6 +10,8 @@ from tfnoisekd.config import Config
 # The settings that decide which images a model is judged on.
 DATA_SETTINGS = ("data", "data_dir", "image_size", "validation_size", "test_size", "split_seed", "skip_bad_images")
 DATA_SETTINGS += ("unsafe",)
+# Those that change training labels only.
+CORRUPTION_SETTINGS = ("label_corruption", "corruption_kind", "corruption_seed", "corruption_file")
 
 
 def settings(only=None):
@@ -59,6 +61,8 @@ def _kinds(annotation):
         return _kinds(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) is tuple:
         return {tuple}
+    if typing.get_origin(annotation) is typing.Literal:
+        return {type(choice) for choice in typing.get_args(annotation)}
     parts = typing.get_args(annotation)
     return set().union(*(_kinds(part) for part in parts)) if parts else {annotation}
 
@@ -68,6 +72,8 @@ def _holds(field, kind):
 
 
 def _metavar(field):
+    if typing.get_origin(field.annotation) is typing.Literal:
+        return "|".join(typing.get_args(field.annotation))
     names = {str: "TEXT", int: "N", float: "X", tuple: "X,X,..."}
     return "|".join(names[kind] for kind in names if _holds(field, kind))
 

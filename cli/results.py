@@ -4,8 +4,14 @@ from rich.console import Console
 from rich.table import Table
 
 
-def print_results(results, per_class=False):
-    """Prints what `evaluation.accuracy.evaluate` returned."""
+def print_results(results, per_class=False, corruption=None):
+    """Prints what `evaluation.accuracy.evaluate` returned, and what a run found on its wrong training labels.
+
+    Args:
+        results: The dict of results.
+        per_class: Whether to add a table by class.
+        corruption: `record["data"]["corruption"]` of the run, where there is one.
+    """
     low, high = results["accuracy_interval"]
     rows = [("accuracy", f"{results['accuracy']:.2%}  (95% interval {low:.2%} to {high:.2%}, n = {results['n']:,})")]
     if "teacher_accuracy" in results:
@@ -18,6 +24,8 @@ def print_results(results, per_class=False):
         table.add_row(*row)
     console = Console(markup=False)
     console.print(table)
+    if "memorization" in results:
+        console.print(_memorization(results["memorization"], corruption))
     if per_class:
         table = Table(title="By class", title_justify="left")
         table.add_column("class")
@@ -27,3 +35,36 @@ def print_results(results, per_class=False):
             share = "-" if entry["accuracy"] is None else f"{entry['accuracy']:.2%}"
             table.add_row(name, share, f"{entry['n']:,}")
         console.print(table)
+
+
+def corruption_line(corruption, total):
+    """One line on what was done to training labels.
+
+    Args:
+        corruption: `record["data"]["corruption"]` of a run, or the same of `data.corruption.Corruption.summary`.
+        total: Number of training labels.
+    """
+    return (
+        f"{corruption['true_rate']:.1%} of {total:,} training labels replaced ({_how(corruption)}); "
+        "validation and test labels are as they were"
+    )
+
+
+def _memorization(results, corruption):
+    """A table of what `evaluation.memorization.evaluate` said of each model."""
+    n = next(iter(results.values()))["n"]
+    share = f", {corruption['true_rate']:.1%} of all ({_how(corruption)})" if corruption else ""
+    table = Table(title=f"Memorization of {n:,} wrong training labels{share}", title_justify="left")
+    for heading in ("", "gives the wrong label", "gives the true label"):
+        table.add_column(heading)
+    for role, entry in results.items():
+        shares = []
+        for label in ("wrong", "true"):
+            low, high = entry[f"{label}_label_interval"]
+            shares.append(f"{entry[f'{label}_label_accuracy']:.2%}  (95% interval {low:.2%} to {high:.2%})")
+        table.add_row(role, *shares)
+    return table
+
+
+def _how(corruption):
+    return corruption["kind"] + ("" if corruption["seed"] is None else f", seed {corruption['seed']}")

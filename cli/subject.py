@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from tfnoisekd import config, inspection, models, runs, training
-from tfnoisekd.cli.options import DATA_SETTINGS
+from tfnoisekd.cli.options import CORRUPTION_SETTINGS, DATA_SETTINGS
 
 
 class Subject:
@@ -65,7 +65,7 @@ def find_subject(path, root, overrides):
         return Subject(Path(path), None, config.build(overrides))
     else:
         raise FileNotFoundError(f"There is no run or model file {path}")
-    settings = run.settings()
-    if "data" in overrides:
-        settings = {key: value for key, value in settings.items() if key not in DATA_SETTINGS}
+    # A run is judged on test images, whose labels are never replaced: the file of wrong ones may be gone.
+    dropped = CORRUPTION_SETTINGS + (DATA_SETTINGS if "data" in overrides else ())
+    settings = {key: value for key, value in run.settings().items() if key not in dropped}
     return Subject(run.student_path, run, config.build(settings, overrides))

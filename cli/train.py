@@ -26,6 +26,7 @@ def command(words, source, output, resumed, root, **values):
     tfnoisekd train --method mc --rate 0.1
     tfnoisekd train --config cifar10 --method ft --dropout 0.4
     tfnoisekd train --data folder:photos --image-size 32 --method sr --sigma 0.05
+    tfnoisekd train --method mc --label-corruption 0.4
     """
     overrides = given(values)
     if resumed is not None:
@@ -48,17 +49,25 @@ def command(words, source, output, resumed, root, **values):
 
     with shown_trainings() as progress:
         if resumed is not None:
-            run = training.resume(resumed, root=root, command=words, progress=progress)
+            run = training.resume(resumed, root=root, command=words, progress=progress, announce=_announce)
         else:
-            run = training.run(config, output, root=root, command=words, progress=progress)
-    print_results(run.record["results"])
+            run = training.run(config, output, root=root, command=words, progress=progress, announce=_announce)
+    print_results(run.record["results"], corruption=run.record["data"].get("corruption"))
     click.echo(f"\nStudent: {run.path / 'student.keras'}  ({run.record['student_parameters']:,} parameters)")
     click.echo(f"Next:    tfnoisekd export {run.path} --tflite")
+
+
+def _announce(data):
+    from tfnoisekd.cli.results import corruption_line
+
+    if data.corruption is not None:
+        click.echo(f"labels: {corruption_line(data.corruption.summary(), len(data.train))}")
 
 
 def _config(source, overrides):
     """The configuration asked for. The first words a user reads say on what data it trains."""
     from tfnoisekd import config, methods
+    from tfnoisekd.data import corruption
 
     if source is None and overrides.get("data", "digits") == "digits":
         chosen = config.load("digits", overrides)
@@ -73,4 +82,6 @@ def _config(source, overrides):
     else:
         chosen = config.load(source, overrides)
     methods.get(chosen.method)
+    wrong = (chosen.label_corruption, chosen.corruption_kind, chosen.corruption_seed, chosen.corruption_file)
+    corruption.check(*wrong)
     return chosen

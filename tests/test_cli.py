@@ -110,6 +110,16 @@ def test_methods_and_datasets_are_listed(run):
         ("train --student wrn", "`student` must look like wrn-16-2. Received: student='wrn'"),
         ("train --student wrn-12-1", "the nearest possible depth is 10"),
         ("train --config none", "`config` must be a YAML file or one of cifar10, digits, svhn. Received: none"),
+        ("train --label-corruption 1.4", "`label_corruption` must be less than or equal to 1"),
+        ("train --corruption-kind pair", "`label_corruption` (--label-corruption 0.4, the share of training labels"),
+        ("train --label-corruption 0.4 --corruption-kind pairs", "Received: pairs. Did you mean `pair`?"),
+        ("train --corruption-kind cifar10n:worse", "needs `corruption_file` (--corruption-file PATH)"),
+        ("train --label-corruption 0.4 --corruption-file a.npz", "`corruption_file` is read only for human labels"),
+        (
+            "train --corruption-kind cifar10n:worse --corruption-file a.npz",
+            "needs an existing file written by np.savez",
+        ),
+        ("evaluate --label-corruption 0.4", "No such option"),
         ("train --data digit", "digit"),
         ("train --data npz:nowhere.npz", "nowhere.npz"),
         ("train --data folder:nowhere", "nowhere"),
@@ -195,6 +205,32 @@ def test_a_finished_run_is_not_overwritten(run, trained, scans):
     assert code == 2 and "holds another run, which is never overwritten" in error
     assert (path / "student.keras").read_bytes() == before
     assert "already finished" in run("train", "--resume", path)[1]
+
+
+def test_wrong_labels_are_announced_recorded_and_needed_no_more(run, scans, tmp_path):
+    with np.load(scans.removeprefix("npz:")) as file:
+        clean = file["labels"]
+    worse = np.where(np.arange(len(clean)) % 5 < 2, (clean + 1) % 10, clean)
+    np.savez(tmp_path / "human.npz", clean_label=clean, worse_label=worse)
+    words = ["--corruption-kind", "cifar10n:worse", "--corruption-file", tmp_path / "human.npz"]
+    code, out, _ = run(
+        "train", "--data", scans, *SHORT, "--label-corruption", "0.4", *words, "--output", tmp_path / "a"
+    )
+    assert code == 0
+    record = json.loads((tmp_path / "a" / "run.json").read_text())
+    found = record["data"]["corruption"]
+    line = f"{100 * found['true_rate']:.1f}% of 144 training labels replaced (cifar10n:worse); validation and test"
+    assert out.startswith(f"labels: {line}") and found["rate"] == 0.4 and 50 < found["n"] < 65
+    heading = f"Memorization of {found['n']} wrong training labels, {100 * found['true_rate']:.1f}% of all"
+    share = record["results"]["memorization"]["student"]["wrong_label_accuracy"]
+    (tmp_path / "human.npz").unlink()
+    info = run("info", tmp_path / "a")[1]
+    for shown in (out, info):
+        assert heading in shown and "student" in shown and f"{share:.2%}" in shown
+    assert "kind cifar10n:worse, rate 0.4" in info
+    code, out, _ = run("evaluate", tmp_path / "a", "--json")
+    assert code == 0 and json.loads(out)["accuracy"] == record["results"]["accuracy"]
+    assert "memorization" not in json.loads(out)
 
 
 def test_export_writes_all_formats_of_the_newest_run(run, trained):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tfnoisekd.data import Batches, Split
-from tfnoisekd.data.batches import crop
+from tfnoisekd.data.batches import augment, count_variants, crop
 
 
 def make_split(count=23, shape=(6, 5, 2), dtype=np.uint8, seed=0):
@@ -104,9 +104,70 @@ def test_flips_are_fair_and_crops_uniform():
     split.images[:] = [[[0], [255]]]
     images, _ = everything(Batches(split, 500, flip=True))
     assert 0.46 < images[:, 0, 0, 0].mean() < 0.54  # four standard deviations around 1/2
-    offsets = Batches(make_split(9000), 500, crop_padding=1)._plan.offsets
-    counts = np.bincount(offsets[:, 0] * 3 + offsets[:, 1])
+    batches = Batches(make_split(9000), 500, crop_padding=1)
+    counts = np.bincount(np.concatenate([batches.read(index).variants for index in range(len(batches))]))
     np.testing.assert_allclose(counts, 1000, atol=120)
+
+
+@pytest.mark.parametrize(("padding", "flip", "count"), [(0, False, 1), (0, True, 2), (1, False, 9), (2, True, 50)])
+def test_the_number_of_a_variant_says_which_crop_and_flip(padding, flip, count):
+    assert count_variants(padding, flip) == count
+    image = make_split(1).images[0]
+    results = augment(np.stack([image] * count), np.arange(count), padding, flip)
+    for variant, result in enumerate(results):
+        place, flipped = divmod(variant, 2) if flip else (variant, False)
+        expected = slow_crop(image, *divmod(place, 2 * padding + 1), padding)
+        np.testing.assert_array_equal(result, np.float32(expected[:, ::-1] if flipped else expected) / np.float32(255))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_augmenting_leaves_its_arguments_alone(dtype):
+    images, variants = make_split(2, dtype=dtype).images, np.array([1, 1])
+    before = images.copy()
+    result = augment(images, variants, flip=True)
+    np.testing.assert_array_equal(images, before)
+    assert result.dtype == np.float32 and not np.shares_memory(result, images)
+    assert not np.shares_memory(augment(images, np.array([0, 0])), images)
+
+
+@pytest.mark.parametrize("options", [{}, {"shuffle": True, "crop_padding": 2, "flip": True}])
+def test_a_batch_says_which_examples_and_variants_its_images_are(options):
+    split = make_split()
+    batches = Batches(split, 5, seed=4, **options)
+    for epoch in range(3):
+        batches.set_epoch(epoch)
+        read = [batches.read(index) for index in range(len(batches))]
+        for batch, (images, labels) in zip(read, batches, strict=True):
+            np.testing.assert_array_equal(batch.images, images)
+            np.testing.assert_array_equal(batch.labels, labels)
+            np.testing.assert_array_equal(batch.positions, labels)  # which number the examples here
+            expected = augment(split.images[labels], batch.variants, batches.crop_padding, batches.flip)
+            np.testing.assert_array_equal(images, expected)
+        assert sorted(np.concatenate([batch.positions for batch in read])) == list(range(23))
+
+
+def test_a_batch_is_of_one_epoch_though_another_begins_meanwhile():
+    split = make_split()
+    options = {"shuffle": True, "crop_padding": 2, "flip": True}
+    expected = Batches(split, 5, **options).read(1)
+
+    class Interrupting:
+        """Images during whose reading another thread begins the next epoch."""
+
+        labels = split.labels
+
+        def __len__(self):
+            return len(split)
+
+        @property
+        def images(self):
+            batches.set_epoch(1)
+            return split.images
+
+    batches = Batches(Interrupting(), 5, **options)
+    for value, wanted in zip(batches.read(1), expected, strict=True):
+        np.testing.assert_array_equal(value, wanted)
+    assert batches.epoch == 1
 
 
 def test_the_split_itself_never_changes():

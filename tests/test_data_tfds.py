@@ -124,6 +124,31 @@ def test_several_sizes_need_an_image_size_and_a_missing_test_part_is_held_out(tm
         )
 
 
+def test_ids_number_the_examples_whatever_their_order_on_disk(tmp_path):
+    features = tensorflow_datasets.features.FeaturesDict(
+        {"id": tensorflow_datasets.features.Text(), **image_features((4, 4, 1), ["even", "odd"])}
+    )
+    order = np.random.default_rng(0).permutation(20)
+    examples = [{"id": f"train_{i:05d}", "image": np.full((4, 4, 1), i, np.uint8), "label": i % 2} for i in order]
+    tests = [{**example, "id": example["id"].replace("train", "test")} for example in examples]
+    store(tmp_path, "my_cifar", "1.0.0", features, {"train": examples, "test": tests})
+    np.savez(tmp_path / "human.npz", clean_label=np.arange(20) % 2, worse_label=np.arange(20) // 10)
+    data = load(
+        "tfds:my_cifar", data_dir=tmp_path, corruption_kind="cifar10n:worse", corruption_file=tmp_path / "human.npz"
+    )
+    np.testing.assert_array_equal(data.train.indices, data.train.images[:, 0, 0, 0])
+    np.testing.assert_array_equal(data.train.labels, data.train.indices // 10)
+    np.testing.assert_array_equal(data.test.labels, data.test.images[:, 0, 0, 0] % 2)
+    assert data.test.indices is None
+
+
+@pytest.mark.parametrize(
+    "ids", [[], [b"train_00001", b"train_1"], [b"train_0", b"1"], [b"a/train_0"], [b"train_123456789"], [b"train_-1"]]
+)
+def test_other_ids_leave_the_order_on_disk(ids):
+    assert tfds._positions(ids) is None
+
+
 def test_other_kinds_of_data_sets_are_refused(tmp_path):
     features = tensorflow_datasets.features.FeaturesDict(
         {"text": tensorflow_datasets.features.Text(), "label": tensorflow_datasets.features.ClassLabel(num_classes=2)}

@@ -14,6 +14,7 @@ from tfnoisekd.provenance import provenance
 
 RECORD = "run.json"
 STUDENT = "student.keras"
+CORRUPTION = "corruption.npz"
 LOCK = ".lock"
 
 
@@ -21,7 +22,8 @@ class Run:
     """One training on disk.
 
     A run directory holds `run.json` (status, configuration, provenance, results), `checkpoint.npz` and the one before,
-    `history.csv`, `tensorboard/` and, once finished, `student.keras`.
+    `history.csv`, `tensorboard/`, `corruption.npz` where training labels were replaced and, once finished,
+    `student.keras`.
 
     Attributes:
         path: The directory.
@@ -99,10 +101,12 @@ class Run:
     def settings(self):
         """The run's settings. A data path that leads nowhere from here is looked for from the run's folder."""
         settings = dict(self.record["config"])
+        data = self.record.get("data", {})
         kind, _, place = settings["data"].partition(":")
-        relative = self.record.get("data", {}).get("path")
-        if relative and not Path(place).exists():
-            settings["data"] = f"{kind}:{self.locate(relative)}"
+        if data.get("path") and not Path(place).exists():
+            settings["data"] = f"{kind}:{self.locate(data['path'])}"
+        if data.get("corruption_path") and not Path(settings["corruption_file"]).expanduser().exists():
+            settings["corruption_file"] = str(self.locate(data["corruption_path"]))
         return settings
 
     def teacher_path(self):

@@ -6,18 +6,20 @@ import re
 import time
 from pathlib import Path
 
+import numpy as np
+
 from tfnoisekd import data as data_module
 from tfnoisekd import inspection, methods, models, runs
 from tfnoisekd.config import Config
 from tfnoisekd.distiller import Distiller
-from tfnoisekd.evaluation import accuracy
+from tfnoisekd.evaluation import accuracy, memorization
 from tfnoisekd.fitting import fit, seed_everything
 from tfnoisekd.provenance import now
 
 TEACHERS = "teachers"  # folder of the cached teachers, below the folder of runs
 
 
-def run(config, output=None, *, root="runs", resume=False, command=None, progress=None, data=None):
+def run(config, output=None, *, root="runs", resume=False, command=None, progress=None, announce=None, data=None):
     """Trains what a configuration says: the teacher first where there is none, then the student.
 
     One seed fixes everything: on one CPU, two runs of one configuration end with bit-identical weights, and so does
@@ -30,10 +32,12 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
         resume: Go on with the run in `output` from its last checkpoint.
         command: Command line to record with the run.
         progress: Function (role, config) -> Keras callback that shows the training of a "teacher" or "student".
+        announce: Function that gets the `data.ImageData` once, before anything is trained on it.
         data: The configuration's `data.ImageData`, where it is loaded already.
 
     Returns:
-        The finished `runs.Run`; its `record["results"]` holds the evaluation on the test split.
+        The finished `runs.Run`; its `record["results"]` holds the evaluation on the test split and, where training
+        labels were replaced, what the models made of those (`evaluation.memorization`).
 
     Raises:
         ValueError: On settings, data and models that do not fit together.
@@ -59,8 +63,11 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
         output = output or runs.new_path(root, f"{config.method}-{_slug(config.data)}")
         record = runs.Run.create(output, config.model_dump(mode="json"), command)
 
+    if announce is not None:
+        announce(data)
     with runs.exclusive(record.path / runs.LOCK, wait=False), _failures_recorded(record):
-        record.update(status="running", error=None, data=_describe(data, record))
+        _keep_corruption(record, data.corruption)
+        record.update(status="running", error=None, data=_describe(config, data, record))
         if method.distils and teacher is None:
             teacher, origin = _trained_teacher(config, data, root, command, progress)
         record.update(teacher=origin and {**origin, "path": record.relative(origin["path"])})
@@ -76,6 +83,12 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
         seconds = time.monotonic() - start
 
         results = accuracy.evaluate(student, data.test, data.class_names, teacher=teacher)
+        if data.corruption is not None and data.corruption.n:
+            results["memorization"] = {
+                role: memorization.evaluate(model, data.train, data.corruption)
+                for role, model in {"student": student, "teacher": teacher}.items()
+                if model is not None
+            }
         with runs.replacing(record.path / runs.STUDENT) as temporary:
             student.save(temporary)
         record.update(
@@ -89,14 +102,14 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
     return record
 
 
-def resume(path, *, root="runs", command=None, progress=None):
+def resume(path, *, root="runs", command=None, progress=None, announce=None):
     """Goes on with a run that was cut off, from its last checkpoint and by its own configuration.
 
     Returns:
         The finished `runs.Run`; at once if it had finished before.
     """
     config = Config(**runs.Run.open(path).settings())
-    return run(config, path, root=root, resume=True, command=command, progress=progress)
+    return run(config, path, root=root, resume=True, command=command, progress=progress, announce=announce)
 
 
 def load_data(config):
@@ -110,6 +123,10 @@ def load_data(config):
         split_seed=config.split_seed,
         skip_bad_images=config.skip_bad_images,
         unsafe=config.unsafe,
+        label_corruption=config.label_corruption,
+        corruption_kind=config.corruption_kind,
+        corruption_seed=config.corruption_seed,
+        corruption_file=config.corruption_file,
     )
 
 
@@ -148,14 +165,17 @@ def _load_teacher(path, config, data):
 
 def _digest(config, data):
     """Identifies what is computed: equal settings on equal images and labels. Where they lie does not matter."""
-    settings = config.model_copy(update={"data_dir": None, "data": "", "unsafe": False})
+    settings = config.model_copy(update={"data_dir": None, "data": "", "corruption_file": None, "unsafe": False})
     return hashlib.sha256(f"{settings.digest()} {data.fingerprint}".encode()).hexdigest()[:12]
 
 
-def _describe(data, record):
+def _describe(config, data, record):
     kind, _, place = data.name.partition(":")
+    file = config.corruption_file
     return {
         "path": record.relative(place) if kind in ("npz", "folder") else None,
+        "corruption": data.corruption and data.corruption.summary(),
+        "corruption_path": record.relative(Path(file).expanduser()) if file else None,
         "name": data.name,
         "fingerprint": data.fingerprint,
         "train": len(data.train),
@@ -164,6 +184,23 @@ def _describe(data, record):
         "class_names": list(data.class_names),
         "input_shape": list(data.input_shape),
     }
+
+
+def _keep_corruption(record, corruption):
+    """Writes which labels of a run are wrong, once; when it goes on, they must be the same ones."""
+    if corruption is None:
+        return
+    path, arrays = record.path / runs.CORRUPTION, corruption.arrays()
+    if not path.exists():
+        with runs.replacing(path) as temporary:
+            np.savez_compressed(temporary, **arrays)
+        return
+    with np.load(path, allow_pickle=False) as kept:
+        if not all(np.array_equal(kept[name], array) for name, array in arrays.items()):
+            raise ValueError(
+                f"{path} must hold the wrong labels that the run goes on with. Received: other ones now; put the data "
+                "and the corruption file back as they were, or train anew"
+            )
 
 
 @contextlib.contextmanager

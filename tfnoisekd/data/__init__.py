@@ -1,8 +1,9 @@
 """Data sets by name, and the batches that training reads: the only place that fixes the value range of images.
 
 `load("digits")` needs no download; `sources()` lists what else there is. One concept a file: `image_data` (what a
-loaded data set is), `digits`, `npz`, `folder` and `tfds` (where data comes from), `splits` (held-out parts), `pixels`
-(value range and resizing), `catalog` (names), `batches` (order and augmentation of every epoch).
+loaded data set is), `digits`, `npz`, `folder` and `tfds` (where data comes from), `splits` (held-out parts),
+`corruption` and `human_labels` (wrong labels), `pixels` (value range and resizing), `arrays` (safe reading of files),
+`catalog` (names), `batches` (order and augmentation of every epoch).
 """
 
 from tfnoisekd.data.catalog import Source, load, sources

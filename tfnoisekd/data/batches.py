@@ -85,37 +85,88 @@ class Batches(keras.utils.PyDataset):
         return whole if self.drop_remainder or not rest else whole + 1
 
     def __getitem__(self, index):
+        batch = self.read(index)
+        return batch.images, batch.labels
+
+    def read(self, index):
+        """The batch at `index` together with which example and which augmentation each of its images is.
+
+        Returns:
+            `Batch`. All of it belongs to one epoch, even if another thread calls `set_epoch` meanwhile.
+
+        Raises:
+            IndexError: If there is no such batch.
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"`index` must be from 0 to {len(self) - 1}. Received: index={index}")
         plan = self._plan
-        chosen = plan.order[index * self.batch_size : (index + 1) * self.batch_size]
-        images = self.split.images[chosen]
-        if self.crop_padding:
-            images = crop(images, plan.offsets[chosen], self.crop_padding)
-        if self.flip:
-            flips = plan.flips[chosen]
-            images[flips] = images[flips, :, ::-1]
-        if images.dtype == np.uint8:
-            images = np.divide(images, 255, dtype=np.float32)
-        return images, self._labels[chosen]
+        positions = plan.order[index * self.batch_size : (index + 1) * self.batch_size]
+        variants = plan.variants[positions]
+        images = augment(self.split.images[positions], variants, self.crop_padding, self.flip)
+        return Batch(images, self._labels[positions], positions, variants)
 
     def _make_plan(self, epoch):
         """All random choices of an epoch. One stream for each kind, so that switching one off moves no other."""
-        count, offsets = len(self.split), 2 * self.crop_padding + 1
+        count, side = len(self.split), 2 * self.crop_padding + 1
         streams = [np.random.default_rng([self.seed, epoch, kind]) for kind in range(3)]
-        return _Plan(
-            epoch=epoch,
-            order=streams[0].permutation(count) if self.shuffle else np.arange(count),
-            offsets=streams[1].integers(0, offsets, (count, 2)) if self.crop_padding else None,
-            flips=streams[2].random(count) < 0.5 if self.flip else None,
-        )
+        order = streams[0].permutation(count) if self.shuffle else np.arange(count)
+        variants = np.zeros(count, np.int64)
+        if self.crop_padding:
+            variants = streams[1].integers(0, side, (count, 2)) @ [side, 1]
+        if self.flip:
+            variants = 2 * variants + (streams[2].random(count) < 0.5)
+        return _Plan(epoch, order, variants)
+
+
+class Batch(NamedTuple):
+    """A batch, and where it comes from; made by `Batches.read`.
+
+    Args:
+        images: float32 (B, height, width, channels) in [0, 1], augmented.
+        labels: int32 (B,).
+        positions: int64 (B,): the position in the split of each image's example, whatever the order of the epoch.
+        variants: int64 (B,): which of the `count_variants` augmentations each image is; see `augment`.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    positions: np.ndarray
+    variants: np.ndarray
 
 
 class _Plan(NamedTuple):
     epoch: int
     order: np.ndarray  # (N,) positions in the split
-    offsets: np.ndarray | None  # (N, 2) top and left of the crop in the padded image, for each position in the split
-    flips: np.ndarray | None  # (N,) bool, for each position in the split
+    variants: np.ndarray  # (N,) augmentation in this epoch, for each position in the split
+
+
+def count_variants(crop_padding, flip):
+    """How many augmentations of one image there are: every crop, flipped and not."""
+    return (2 * crop_padding + 1) ** 2 * (2 if flip else 1)
+
+
+def augment(images, variants, crop_padding=0, flip=False):
+    """Some augmentations of some images: each is a pure function of the image and of its variant's number.
+
+    Args:
+        images: (B, height, width, channels), uint8 in 0..255 or float32 in [0, 1].
+        variants: (B,) integers in [0, count_variants(crop_padding, flip)): top * (2 * crop_padding + 1) + left of the
+            crop in the padded image; with `flip` twice that, plus 1 for a flipped image.
+        crop_padding: Pixels of zero padding on each side; 0 for no crop.
+        flip: Whether images may be flipped.
+
+    Returns:
+        A new float32 array in [0, 1], of the shape of `images`.
+    """
+    crops, flips = np.divmod(variants, 2) if flip else (variants, None)
+    if crop_padding:
+        images = crop(images, np.stack(np.divmod(crops, 2 * crop_padding + 1), axis=1), crop_padding)
+    else:
+        images = images.copy()
+    if flip:
+        flips = flips.astype(bool)
+        images[flips] = images[flips, :, ::-1]
+    return np.divide(images, 255, dtype=np.float32) if images.dtype == np.uint8 else images
 
 
 def crop(images, offsets, padding):

@@ -2,13 +2,13 @@
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from tfnoisekd.data import digits, folder, npz, splits, tfds
-from tfnoisekd.data.image_data import ImageData, Split
+from tfnoisekd.data import corruption, digits, folder, human_labels, npz, splits, tfds
+from tfnoisekd.data.image_data import ImageData
 from tfnoisekd.data.pixels import check_image_size, resize
 
 
@@ -66,6 +66,10 @@ def load(
     split_seed=0,
     skip_bad_images=False,
     unsafe=False,
+    label_corruption=None,
+    corruption_kind="symmetric",
+    corruption_seed=0,
+    corruption_file=None,
 ):
     """Loads a data set into memory, in training, validation and test parts.
 
@@ -79,10 +83,18 @@ def load(
             part of its own.
         split_seed: Integer that alone decides both cuts. They keep the share of each class.
         skip_bad_images: Whether to leave out image files that can't be decoded. Only for `folder:`.
-        unsafe: Whether to unpickle arrays of objects, which can run code hidden in the file. Only for `npz:`.
+        unsafe: Whether to unpickle arrays of objects, which can run code hidden in the file. Only for `npz:` and
+            `corruption_file`.
+        label_corruption: Share of the training labels to replace by wrong ones, in [0, 1]; None for none. Labels of the
+            validation and test parts always stay as they are.
+        corruption_kind: How: `symmetric` (a class drawn uniformly from all), `pair` (the next class) or
+            `cifar10n:KIND`, labels that people gave, with KIND one of clean, aggre, worse, random1, random2, random3.
+        corruption_seed: Integer that alone decides, with an example's position in the source, which label it gets.
+        corruption_file: Human labels, an `.npz` file of CIFAR-10N's layout. It decides the rate: `label_corruption` may
+            be left out, and must otherwise be within 0.02 of the file's.
 
     Returns:
-        An `ImageData`.
+        An `ImageData`; its `corruption` says which labels were replaced.
 
     Raises:
         ValueError: If an argument or the data is not what it must be; the message says what, and what to do.
@@ -99,20 +111,23 @@ def load(
     splits.check_size(validation_size, "validation_size")
     splits.check_size(test_size, "test_size", at_least=1)
     splits.check_seed(split_seed)
+    wrong = {"rate": label_corruption, "kind": corruption_kind, "seed": corruption_seed}
+    corruption.check(**wrong, file=corruption_file)
+    human = None
+    if corruption_file is not None:  # before the images: what is wrong with it shows at once
+        human = human_labels.read(corruption_file, corruption_kind, label_corruption, unsafe=unsafe)
     options = {"data_dir": data_dir, "image_size": image_size, "skip_bad_images": skip_bad_images, "unsafe": unsafe}
     read, takes = READERS[kind]
     raw = read(*([place] if place else []), **{option: options[option] for option in takes})
     _check_classes(name, raw)
-    train, test = raw.train, raw.test
-    if test is None:
-        train, test = splits.hold_out(train, test_size, seed=split_seed, draw=splits.TEST, argument="test_size")
-    train, validation = splits.hold_out(
-        train, validation_size, seed=split_seed, draw=splits.VALIDATION, argument="validation_size"
-    )
+    if human is not None:
+        human.check_fits(raw.train, len(raw.class_names))
+    train, validation, test = _parts(_numbered(raw.train), raw.test, validation_size, test_size, split_seed)
+    train, corrupted = corruption.corrupt(train, len(raw.class_names), **wrong, human=human)
     train, validation, test = (_resized(split, image_size) for split in (train, validation, test))
     divisor, flip = AUGMENTATION.get(full_name, DEFAULT_AUGMENTATION)
     padding = min(train.images.shape[1:3]) // divisor if divisor else 0
-    return ImageData(name, train, validation, test, raw.class_names, padding, flip)
+    return ImageData(name, train, validation, test, raw.class_names, padding, flip, corrupted)
 
 
 def _parse(name):
@@ -164,5 +179,20 @@ def _check_classes(name, raw):
         )
 
 
+def _parts(train, test, validation_size, test_size, seed):
+    """(training, validation, test part), of which a source has the last, or not."""
+    if test is None:
+        train, test = splits.hold_out(train, test_size, seed=seed, draw=splits.TEST, argument="test_size")
+    train, validation = splits.hold_out(
+        train, validation_size, seed=seed, draw=splits.VALIDATION, argument="validation_size"
+    )
+    return train, validation, test
+
+
 def _resized(split, image_size):
-    return None if split is None else Split(resize(split.images, image_size), split.labels)
+    return None if split is None else replace(split, images=resize(split.images, image_size))
+
+
+def _numbered(train):
+    """A training split with positions: the source's own, or its order."""
+    return train if train.indices is not None else replace(train, indices=np.arange(len(train), dtype=np.int64))

@@ -15,6 +15,7 @@ from tfnoisekd.data.pixels import resize_one
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 MAX_PIXELS = 2**26  # a small file can claim a huge image, which would fill the memory when decoded
 GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B"}
+ORDER = os.path.join("order", "train.txt")
 SHOWN = 5  # how many of many are named in a message
 
 
@@ -24,15 +25,19 @@ def read(path, *, image_size=None, skip_bad_images=False):
     Args:
         path: Folder with `train/CLASS/*.jpg` and optionally `test/CLASS/*.jpg`, or with `CLASS/*.jpg` directly. JPEG
             and PNG; hidden files and other kinds of files are passed over. All become RGB unless all are greyscale.
+            Beside `train/`, a file `order/train.txt` may number the training images: a line such as
+            `train/cat/0001.jpg` for each image of the original training set, in its order.
         image_size: Height and width that every image is resized to; None where all have one size already.
         skip_bad_images: Whether to go on, with a warning, without the files that can't be decoded.
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If it has another layout, a class without images, images of several sizes, or damaged ones.
+        ValueError: If it has another layout, a class without images, images of several sizes, or damaged ones, or an
+            order that does not name them all.
     """
     root = Path(path).expanduser()
     class_names, parts = _layout(root)
+    positions = _positions([file for file, _ in parts[0]], root)
     files = [file for part in parts for file in part]
     images, sizes = _decode([file for file, _ in files], root, image_size, skip_bad_images)
     _check_sizes(sizes, root)
@@ -40,7 +45,8 @@ def read(path, *, image_size=None, skip_bad_images=False):
     splits, start = [], 0
     for part in parts:
         chosen = images[start : start + len(part)]
-        splits.append(_split(chosen, [label for _, label in part], channels, root))
+        numbers = None if splits else positions
+        splits.append(_split(chosen, [label for _, label in part], numbers, channels, root))
         start += len(part)
     return RawData(splits[0], splits[1] if len(splits) > 1 else None, class_names)
 
@@ -97,6 +103,30 @@ def _files(folder, class_names):
     return files
 
 
+def _positions(files, root):
+    """The position of each training file in the original order, None where the folder does not tell."""
+    order = root / ORDER
+    if not (root / "train").is_dir() or not order.is_file():
+        return None
+    try:
+        names = [line.strip() for line in order.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"{order} must be a text file in UTF-8 with a file name a line. Received: other bytes"
+        ) from None
+    position = {name: i for i, name in enumerate(names)}
+    if len(position) < len(names):
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        raise ValueError(f"{order} must name each file once. Received: {_few(twice)} more than once")
+    relative = [Path(os.path.relpath(file, root)).as_posix() for file in files]
+    if missing := [name for name in relative if name not in position]:
+        raise ValueError(
+            f"{order} must name every training image, by a line such as {relative[0]}. Received: {len(names)} names, "
+            f"without {_few(missing)}; add them, or remove the file to number the images in sorted order"
+        )
+    return np.array([position[name] for name in relative], np.int64)
+
+
 def _decode(files, root, image_size, skip_bad_images):
     """The image of each file, None for one that was skipped, and how many there are of each original size."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -150,14 +180,14 @@ def _check_sizes(sizes, root):
         )
 
 
-def _split(images, labels, channels, root):
+def _split(images, labels, positions, channels, root):
     kept = [i for i, image in enumerate(images) if image is not None]
     if not kept:
         raise ValueError(f"A part of {root} has no image that can be read")
     pixels = np.empty((len(kept), *images[kept[0]].shape[:2], channels), np.uint8)
     for target, i in zip(pixels, kept, strict=True):
         target[:] = images[i]  # greyscale among colour images is repeated over the three channels
-    return Split(pixels, np.array([labels[i] for i in kept], np.int64))
+    return Split(pixels, np.array(labels, np.int64)[kept], None if positions is None else positions[kept])
 
 
 def _few(names):

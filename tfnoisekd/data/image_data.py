@@ -5,6 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfnoisekd.data.corruption import Corruption
+
+MAX_POSITION = 10**8 - 1  # a wrong number must not make random draws for billions of positions
+
 
 # eq=False: comparing arrays element by element has no single truth value; two splits are equal only if identical.
 @dataclass(frozen=True, eq=False)
@@ -14,6 +18,8 @@ class Split:
     Args:
         images: (N, height, width, channels), uint8 in 0..255 or float32 in [0, 1].
         labels: (N,) int64, 0..num_classes-1.
+        indices: (N,) int64, each example's position in the source's training set (CIFAR-10's original order, say),
+            whatever is held out; None where that means nothing, as in a test part that the source came with.
 
     Raises:
         ValueError: If the shapes or types are not these.
@@ -21,9 +27,10 @@ class Split:
 
     images: np.ndarray
     labels: np.ndarray
+    indices: np.ndarray | None = None
 
     def __post_init__(self):
-        images, labels = self.images, self.labels
+        images, labels, indices = self.images, self.labels, self.indices
         if images.ndim != 4 or images.dtype not in (np.uint8, np.float32):
             raise ValueError(
                 "`images` must have shape (N, height, width, channels) and dtype uint8 or float32. "
@@ -34,13 +41,19 @@ class Split:
                 f"`labels` must have shape ({len(images)},), one for each image, and dtype int64. "
                 f"Received: labels of shape {labels.shape} and dtype {labels.dtype}"
             )
+        if indices is not None and (indices.shape != labels.shape or indices.dtype != np.int64):
+            raise ValueError(
+                f"`indices` must have shape ({len(images)},), one for each image, and dtype int64. "
+                f"Received: indices of shape {indices.shape} and dtype {indices.dtype}"
+            )
 
     def __len__(self):
         return len(self.labels)
 
     def take(self, indices):
         """The split of the examples at `indices`, in that order."""
-        return Split(self.images[indices], self.labels[indices])
+        positions = None if self.indices is None else self.indices[indices]
+        return Split(self.images[indices], self.labels[indices], positions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +68,7 @@ class ImageData:
         class_names: The name of each class, in the order of the labels.
         crop_padding: Recommended augmentation: pixels of zero padding on each side before a random crop; 0 for none.
         flip: Recommended augmentation: whether a horizontal flip keeps the meaning of an image.
+        corruption: Which labels of `train` were replaced by wrong ones; None where `load` was not asked to.
     """
 
     name: str
@@ -64,6 +78,7 @@ class ImageData:
     class_names: tuple[str, ...]
     crop_padding: int
     flip: bool
+    corruption: Corruption | None = None
 
     @property
     def num_classes(self):
@@ -76,8 +91,9 @@ class ImageData:
 
     @property
     def fingerprint(self):
-        """SHA-256 (hex) over class names and all arrays with their types and shapes: equal only for equal data.
+        """SHA-256 (hex) over class names, images and labels with their types and shapes: equal only for equal data.
 
+        Wrong labels count as they are; positions in the source do not count.
         The images are hashed at every access (about a second per gigabyte): keep the value instead of asking again.
         """
         digest = hashlib.sha256(repr(self.class_names).encode())
@@ -94,7 +110,11 @@ class ImageData:
 
 @dataclass(frozen=True, eq=False)
 class RawData:
-    """What a source delivers before anything is held out; `test` is None where it has no test part of its own."""
+    """What a source delivers before anything is held out.
+
+    `test` is None where it has no test part of its own; `train.indices` is None where the order of the training
+    examples is their only numbering.
+    """
 
     train: Split
     test: Split | None

@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-TEST, VALIDATION = 1, 2  # which draw it is, so that one seed cuts the two parts independently
+TEST, VALIDATION, LABELS = 1, 2, 3  # which draw it is, so that the draws of one seed are independent
 
 
 def hold_out(split, size, *, seed, draw, argument):
@@ -50,10 +50,10 @@ def check_size(size, argument, *, at_least=0):
         )
 
 
-def check_seed(seed):
+def check_seed(seed, argument="split_seed"):
     """Raises ValueError unless `seed` is one that `hold_out` takes."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**32:
-        raise ValueError(f"`split_seed` must be an integer from 0 to 2**32 - 1. Received: split_seed={seed!r}")
+        raise ValueError(f"`{argument}` must be an integer from 0 to 2**32 - 1. Received: {argument}={seed!r}")
 
 
 def _number_of_examples(size, total, most, argument):

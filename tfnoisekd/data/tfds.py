@@ -19,7 +19,8 @@ def read(name, *, data_dir=None, image_size=None):
     """Reads the train part, and the test part where there is one, of a data set with one label for each image.
 
     What is prepared under `data_dir` is read as it is, without the network and without the code that made it. What
-    isn't is downloaded and prepared there, once.
+    isn't is downloaded and prepared there, once. Ids such as `train_16399`, which CIFAR-10 and CIFAR-100 have, number
+    the training examples.
 
     Args:
         name: TFDS name, with a configuration or version where needed: `cifar10`, `cifar10_corrupted/fog_3`.
@@ -35,11 +36,12 @@ def read(name, *, data_dir=None, image_size=None):
     tf, tfds = _import(name)
     builder = _builder(tfds, name, data_dir)
     image_key, label_key = _keys(tfds, name, builder.info, image_size)
+    id_key = "id" if isinstance(dict(builder.info.features.items()).get("id"), tfds.features.Text) else None
     parts = {}
     for part in ("train", "test"):
         if part in builder.info.splits:
             try:
-                parts[part] = _split(tfds, builder, part, image_key, label_key, image_size)
+                parts[part] = _split(tfds, builder, part, (image_key, label_key, id_key), image_size)
             except tf.errors.OpError as error:
                 raise OSError(
                     f"The prepared data set in {builder.data_dir} is damaged or incomplete ({_first_line(error)}); "
@@ -170,26 +172,35 @@ def _keys(tfds, name, info, image_size):
     return keys
 
 
-def _split(tfds, builder, part, image_key, label_key, image_size):
+def _split(tfds, builder, part, keys, image_size):
+    image_key, label_key, id_key = keys
     dataset = builder.as_dataset(
         split=part,
         shuffle_files=False,
         # Only what is used is decoded, in the order on disk, and not a second time into a cache.
-        decoders=tfds.decode.PartialDecoding({image_key: True, label_key: True}),
+        decoders=tfds.decode.PartialDecoding({key: True for key in keys if key}),
         read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
     )
     fixed = None not in builder.info.features[image_key].shape
-    images, labels = [], []
+    images, labels, ids = [], [], []
     for example in tfds.as_numpy(dataset.batch(READ_BATCH) if fixed else dataset):
         image = example[image_key]
         images.append(resize(image, image_size) if fixed else resize_one(image, image_size)[np.newaxis])
         labels.append(np.atleast_1d(example[label_key]))
+        ids += np.atleast_1d(example[id_key]).tolist() if id_key else []
     labels = np.concatenate(labels).astype(np.int64)
     if labels.min() < 0:
         raise ValueError(
             f"The `{part}` split of `tfds:{builder.name}` has {(labels < 0).sum()} examples without a label"
         )
-    return Split(np.concatenate(images), labels)
+    return Split(np.concatenate(images), labels, _positions(ids) if part == "train" else None)
+
+
+def _positions(ids):
+    """Positions in the original order, which TFDS shuffles, from ids such as b"train_16399"; None for other ids."""
+    matches = [re.fullmatch(rb"train_(\d{1,8})", each) for each in ids]
+    positions = np.array([int(match[1]) if match else -1 for match in matches], np.int64)
+    return positions if len(ids) and positions.min() >= 0 and len(np.unique(positions)) == len(ids) else None
 
 
 def _first_line(error):
