@@ -57,9 +57,11 @@ class _Bar(keras.callbacks.Callback):
             total = (epochs - epoch) * self.params["steps"]
             self.task = self.bars.add_task(self.title, total=total, numbers="")
         self.bars.update(self.task, description=f"{self.title}  epoch {epoch + 1}/{epochs}")
+        self.seen = 0
 
     def on_train_batch_end(self, batch, logs=None):
-        self.bars.advance(self.task)
+        self.bars.advance(self.task, batch + 1 - self.seen)  # several steps at once, with `steps_per_execution`
+        self.seen = batch + 1
 
     def on_epoch_end(self, epoch, logs=None):
         name = "val_accuracy" if "val_accuracy" in logs else "accuracy"

@@ -22,8 +22,8 @@ def test_a_fickle_teachers_student_trains_longer(dropout, epochs, milestones):
     assert resolved.epochs == epochs
     assert [round(share * epochs) for share in resolved.milestones] == milestones
     # The teacher itself follows the standard scheme.
-    assert methods.teacher_config(resolved).epochs == 200
-    assert methods.teacher_config(resolved).dropout == dropout
+    assert methods.teacher_config(resolved, 0).epochs == 200
+    assert methods.teacher_config(resolved, 0).dropout == dropout
 
 
 def test_the_schedule_scales_with_epochs():
@@ -115,9 +115,9 @@ def test_students_of_all_methods_and_seeds_share_a_teacher():
         config.Config(method="sr", sigma=0.3, seed=7, alpha=0.5, **settings),
         config.Config(method="ft", rate=0.1, student="wrn-10-1", **settings),
     ]
-    digests = {methods.teacher_config(methods.resolve(each)).digest() for each in chosen}
+    digests = {methods.teacher_config(methods.resolve(each), 0).digest() for each in chosen}
     assert len(digests) == 1
-    other = methods.teacher_config(methods.resolve(config.Config(method="hinton", dropout=0.3, epochs=5)))
+    other = methods.teacher_config(methods.resolve(config.Config(method="hinton", dropout=0.3, epochs=5)), 0)
     assert other.digest() not in digests
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfnoisekd import config, fitting, inspection, models, runs, training
+from tfnoisekd import config, fitting, inspection, models, runs, teachers, training
 from tfnoisekd.optimizers import CoupledSGD
 
 SETTINGS = {"teacher": "wrn-10-1", "student": "wrn-10-1", "batch_size": 40, "epochs": 3, "learning_rate": 0.05}
@@ -425,7 +425,7 @@ def test_a_run_on_human_labels_is_resumed_from_a_moved_folder(settings, tmp_path
     moved = {**wrong, "data": "npz:renamed/scans.npz", "corruption_file": str(tmp_path / "elsewhere.npz")}
     shutil.copy("renamed/human.npz", "elsewhere.npz")
     other = training.load_data(chosen.model_copy(update=moved))
-    assert training._digest(chosen, other) == training._digest(chosen.model_copy(update=moved), other)
+    assert teachers.digest(chosen, other) == teachers.digest(chosen.model_copy(update=moved), other)
 
 
 def test_a_run_does_not_go_on_with_other_wrong_labels(settings, monkeypatch, tmp_path):

@@ -50,7 +50,9 @@ class Config(BaseModel):
 
     teacher: str = Field("wrn-40-2", description="wrn-DEPTH-WIDTH, a .keras file or a run folder")
     student: str = Field("wrn-16-2", pattern=r"^wrn-\d+-\d+$", description="wrn-DEPTH-WIDTH")
-    teacher_seed: int = Field(0, ge=0, lt=2**31, description="seed of the teacher, one for all students")
+    teacher_seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(
+        (0,), min_length=1, description="seeds of teachers, of which the best on the validation images is taken"
+    )
     dropout: float | None = Field(
         None, ge=0, lt=1, description="dropout rate of the teacher (where there is none, of the network itself)"
     )
@@ -87,7 +89,19 @@ class Config(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0, allow_inf_nan=False, description="coupled L2 on every trainable weight")
     seed: int = Field(0, ge=0, lt=2**31, description="fixes weights, batches, augmentation and noise")
+    teacher_cache: bool = Field(False, description="keep what the teacher says on disk, for all runs that ask the same")
+    precision: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of the training's arithmetic")
+    xla: bool = Field(False, description="compile the step with XLA (JAX always does)")
+    steps_per_execution: int = Field(1, ge=1, description="steps between two returns to Python")
+    devices: int = Field(1, ge=1, description="devices that share each batch")
     unsafe: Literal[False, True] = Field(False, description="load files that can run code")
+
+    @field_validator("teacher_seeds")
+    @classmethod
+    def _different(cls, seeds):
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("must differ from each other")
+        return seeds
 
     @field_validator("milestones", "teacher_milestones")
     @classmethod

@@ -98,7 +98,7 @@ class Distiller(keras.Model):
         self.noise_seed = NoiseSeed(seed)
         if teacher is not None:
             teacher.trainable = False
-        self._features = {
+        self.features = {
             role: Features(model, checks.layer_names(self.distillation_losses, role), role)
             for role, model in (("teacher", teacher), ("student", student))
         }
@@ -132,7 +132,7 @@ class Distiller(keras.Model):
 
     def call(self, inputs, training=None):
         if isinstance(inputs, _Inputs):
-            return self._features["student"](inputs.inputs, training=training)
+            return self.features["student"](inputs.inputs, training=training)
         return self.student(inputs, training=training)
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=("accuracy",), **kwargs):
@@ -178,14 +178,14 @@ class Distiller(keras.Model):
             for measure in (inputs_measure, labels_measure):
                 if measure is not None:
                     self._track(noise.measure, measure, ops.shape(noisy_labels)[0])
-        x = _Inputs(x) if self._features["student"].layers else x
+        x = _Inputs(x) if self.features["student"].layers else x
         return x, _Targets(labels, noisy_labels, teacher), sample_weight
 
     def _ask_teacher(self, x, known):
         """The teacher's outputs and features for one batch of clean inputs; `known` ones spare its forward pass."""
         if known is not None and self.fickle_teacher:
             raise ValueError(KNOWN_TEACHER)
-        features = dict(known or self._features["teacher"](x, training=self.fickle_teacher))
+        features = dict(known or self.features["teacher"](x, training=self.fickle_teacher))
         features[OUTPUTS] = self._as_logits(features[OUTPUTS])
         if self.teacher_probe is not None:
             self.teacher_probe.assign(ops.take(x, ops.arange(PROBE_SIZE) % ops.shape(x)[0], axis=0))

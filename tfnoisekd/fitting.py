@@ -8,6 +8,7 @@ import numpy as np
 
 from tfnoisekd.data import Batches
 from tfnoisekd.optimizers import CoupledSGD
+from tfnoisekd.teacher_cache import CachedBatches
 
 HISTORY = "history.csv"
 
@@ -16,7 +17,7 @@ class NonFiniteLossError(ArithmeticError):
     """The loss became infinite or not a number."""
 
 
-def fit(distiller, config, data, folder, checkpoint, progress=None):
+def fit(distiller, config, data, folder, checkpoint, progress=None, teacher_cache=None):
     """Trains a distiller on the training split, going on from the last checkpoint if there is one.
 
     Args:
@@ -26,23 +27,24 @@ def fit(distiller, config, data, folder, checkpoint, progress=None):
         folder: Run directory, for logs.
         checkpoint: `runs.Checkpoint`.
         progress: Keras callback that shows the training.
+        teacher_cache: `teacher_cache.TeacherCache` of the training images, so that the teacher is asked once.
 
     Raises:
         NonFiniteLossError: If the loss stops being a number.
         OSError: If a checkpoint can't be written; the last good one stays.
     """
-    batches = Batches(
-        data.train,
-        config.batch_size,
-        shuffle=True,
-        crop_padding=data.crop_padding if config.crop_padding is None else config.crop_padding,
-        flip=data.flip if config.flip is None else config.flip,
-        seed=config.seed,
-    )
+    augmentation = data.augmentation(config.crop_padding, config.flip)
+    batches = Batches(data.train, config.batch_size, shuffle=True, seed=config.seed, **augmentation)
+    if teacher_cache is not None:
+        batches = CachedBatches(batches, teacher_cache)
     optimizer = CoupledSGD(_schedule(config, len(batches)), config.momentum, config.weight_decay)
-    # XLA is slower than TensorFlow's own kernels on CPUs; JAX has nothing else.
-    distiller.compile(optimizer, jit_compile=keras.backend.backend() == "jax")
-    optimizer.build(distiller.trainable_variables)
+    distiller.compile(
+        optimizer,
+        # XLA is slower than TensorFlow's own kernels on CPUs; JAX has nothing else.
+        jit_compile=config.xla or keras.backend.backend() == "jax",
+        steps_per_execution=config.steps_per_execution,
+    )
+    distiller.optimizer.build(distiller.trainable_variables)
     start = _restore(distiller, checkpoint)
     _trim(folder / HISTORY, start)
     if start >= config.epochs:
@@ -70,14 +72,14 @@ def fit(distiller, config, data, folder, checkpoint, progress=None):
     )
 
 
-def seed_everything(seed):
+def seed_everything(seed, deterministic=True):
     """Seeds Python, NumPy and the backend, and asks TensorFlow for deterministic kernels.
 
     TensorFlow has no public way back: for the rest of the process its kernels stay deterministic, and Keras compiles
-    nothing with XLA.
+    nothing with XLA, which has no deterministic form.
     """
     keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow":
+    if deterministic and keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
@@ -144,11 +146,12 @@ class _StopOnNonFiniteLoss(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         # The logged loss is the epoch's mean so far: once not finite, it stays so. Reading it waits for the device.
-        if batch % 20 == 0:
+        if self.calls % 20 == 0:
             self._check(logs["loss"], f"step {batch + 1}")
+        self.calls += 1
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
+        self.epoch, self.calls = epoch, 0
 
     def on_epoch_end(self, epoch, logs=None):
         self._check(logs["loss"], "its end")

@@ -176,7 +176,21 @@ def resolve(config):
         filled["layers"] = method.layers
     resolved = config.model_copy(update=filled)
     _check_layers(method, resolved)
+    _check_teacher(method, resolved)
     return resolved
+
+
+def _check_teacher(method, config):
+    if config.teacher_cache and (method.fickle_teacher or not method.distils):
+        reason = "which changes its mind in every step" if method.fickle_teacher else "of which there is none"
+        raise ValueError(
+            f"`teacher_cache` keeps what a teacher says, {reason} in the method {method.name}: leave it out"
+        )
+    if len(config.teacher_seeds) > 1 and not config.validation_size:
+        raise ValueError(
+            "`teacher_seeds` needs validation images to choose by. Received: "
+            f"teacher_seeds={','.join(map(str, config.teacher_seeds))} and validation_size=0"
+        )
 
 
 def _check_layers(method, config):
@@ -188,21 +202,22 @@ def _check_layers(method, config):
     method.losses(config)
 
 
-def teacher_config(config):
-    """The resolved configuration of the run that trains the teacher of a resolved configuration: a plain baseline.
+def teacher_config(config, seed):
+    """The resolved configuration of the run that trains a teacher of a resolved configuration: a plain baseline.
 
     It holds nothing that only concerns the student, so that students of all methods and seeds share one teacher.
     """
     shared = ("data", "data_dir", "image_size", "validation_size", "test_size", "split_seed", "skip_bad_images")
     shared += ("label_corruption", "corruption_kind", "corruption_seed", "corruption_file")
     shared += ("crop_padding", "flip", "dropout", "batch_size", "learning_rate", "decay", "momentum", "weight_decay")
+    shared += ("precision", "xla", "steps_per_execution", "devices")
     return resolve(
         type(config)(
             method="baseline",
             student=config.teacher,
             epochs=config.teacher_epochs,
             milestones=config.teacher_milestones,
-            seed=config.teacher_seed,
+            seed=seed,
             **{key: getattr(config, key) for key in shared},
         )
     )

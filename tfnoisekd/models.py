@@ -109,6 +109,13 @@ def load(path, *, unsafe=False):
         raise ValueError(f"{path} is not a Keras model that can be read: {reason[:200]}") from error
 
 
+def copied(model):
+    """A copy of a model on weights of its own, made for the devices of its surroundings."""
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def _check_size(depth, width):
     if not isinstance(depth, int) or depth < 10 or (depth - 4) % 6:
         nearest = max(10, 6 * round((depth - 4) / 6) + 4) if isinstance(depth, (int, float)) else 16

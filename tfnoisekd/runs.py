@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -130,6 +131,11 @@ class Run:
     def write(self):
         with replacing(self.path / RECORD) as temporary:
             temporary.write_text(json.dumps(self.record, indent=2) + "\n", encoding="utf-8")
+
+
+def slug(name):
+    """A data set's name as part of a folder's: "npz:a/b.npz" -> "b"."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", Path(name.partition(":")[2] or name).stem).strip("-") or "data"
 
 
 def new_path(root, name):

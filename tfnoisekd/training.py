@@ -1,22 +1,19 @@
 """run(config): the main path, read from top to bottom. Data, teacher, student, distillation, evaluation, record."""
 
 import contextlib
-import hashlib
-import re
+import functools
 import time
 from pathlib import Path
 
 import numpy as np
 
 from tfnoisekd import data as data_module
-from tfnoisekd import inspection, methods, models, runs
+from tfnoisekd import devices, inspection, methods, models, runs, teachers
 from tfnoisekd.config import Config
 from tfnoisekd.distiller import Distiller
 from tfnoisekd.evaluation import accuracy, memorization
 from tfnoisekd.fitting import fit, seed_everything
 from tfnoisekd.provenance import now
-
-TEACHERS = "teachers"  # folder of the cached teachers, below the folder of runs
 
 
 def run(config, output=None, *, root="runs", resume=False, command=None, progress=None, announce=None, data=None):
@@ -49,18 +46,17 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
     for name in filter(models.is_name, (config.student, config.teacher)):
         models.parse_name(name)  # an impossible student is an error now, not after the teacher's hours
     data = data or load_data(config)
-    digest = _digest(config, data)
     record = runs.Run.open(output) if resume else None
     if record and record.finished:
         return record
 
     teacher, origin = None, None
     if record and record.record.get("teacher"):
-        teacher, origin = _same_teacher(record, config, data)
+        teacher, origin = teachers.same(record, config, data)
     elif method.distils and not models.is_name(config.teacher):
-        teacher, origin = _given_teacher(config, data)  # before anything is written: it may not be there or not fit
+        teacher, origin = teachers.given(config, data)  # before anything is written: it may not be there or not fit
     if record is None:
-        output = output or runs.new_path(root, f"{config.method}-{_slug(config.data)}")
+        output = output or runs.new_path(root, f"{config.method}-{runs.slug(config.data)}")
         record = runs.Run.create(output, config.model_dump(mode="json"), command)
 
     if announce is not None:
@@ -69,19 +65,19 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
         _keep_corruption(record, data.corruption)
         record.update(status="running", error=None, data=_describe(config, data, record))
         if method.distils and teacher is None:
-            teacher, origin = _trained_teacher(config, data, root, command, progress)
+            train = functools.partial(run, root=root, command=command, progress=progress, data=data)
+            teacher, origin = teachers.trained(config, data, root, train)
         record.update(teacher=origin and {**origin, "path": record.relative(origin["path"])})
-        seed_everything(config.seed)
-        # A student has no dropout of its own; a network that is trained alone, such as a teacher, may.
-        dropout = 0.0 if method.distils else config.dropout
-        student = models.from_name(config.student, data.num_classes, data.input_shape, dropout)
-        distiller = Distiller(teacher, student, method.losses(config), methods.noises(config), seed=config.seed)
+        seed_everything(config.seed, deterministic=not config.xla)
+        with devices.distributed(config.devices):
+            distiller = _make_distiller(config, data, teacher)
+            cache = teachers.cache(config, data, distiller, root) if config.teacher_cache else None
+            start = time.monotonic()
+            checkpoint = runs.Checkpoint(record.path, teachers.digest(config, data))
+            fit(distiller, config, data, record.path, checkpoint, progress and progress(_role(record), config), cache)
+            seconds = time.monotonic() - start
 
-        start = time.monotonic()
-        checkpoint = runs.Checkpoint(record.path, digest)
-        fit(distiller, config, data, record.path, checkpoint, progress and progress(_role(record), config))
-        seconds = time.monotonic() - start
-
+        student = _plain_student(distiller.student, config, data)
         results = accuracy.evaluate(student, data.test, data.class_names, teacher=teacher)
         if data.corruption is not None and data.corruption.n:
             results["memorization"] = {
@@ -95,6 +91,8 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
             status="finished",
             finished_at=now(),
             seconds_since_last_start=round(seconds, 1),
+            teacher_cache=cache
+            and {"folder": record.relative(cache.folder), "hits": cache.hits, "misses": cache.misses},
             student_weights_sha256=inspection.weights_digest(student),
             student_parameters=inspection.count_parameters(student),
             results=results,
@@ -110,6 +108,28 @@ def resume(path, *, root="runs", command=None, progress=None, announce=None):
     """
     config = Config(**runs.Run.open(path).settings())
     return run(config, path, root=root, resume=True, command=command, progress=progress, announce=announce)
+
+
+def _make_distiller(config, data, teacher):
+    method = methods.get(config.method)
+    with devices.precision(config.precision):
+        student = models.from_name(config.student, data.num_classes, data.input_shape, _dropout(config))
+        teacher = teachers.remade(teacher, config, data)
+    return Distiller(teacher, student, method.losses(config), methods.noises(config), seed=config.seed)
+
+
+def _dropout(config):
+    """The student's own rate: it has none, unlike a network that is trained alone, such as a teacher."""
+    return 0.0 if methods.get(config.method).distils else config.dropout
+
+
+def _plain_student(student, config, data):
+    """The student for one device in float32, whatever it was trained on and in."""
+    if config.devices == 1 and config.precision == "float32":
+        return student
+    plain = models.from_name(config.student, data.num_classes, data.input_shape, _dropout(config))
+    plain.set_weights(student.get_weights())
+    return plain
 
 
 def load_data(config):
@@ -128,45 +148,6 @@ def load_data(config):
         corruption_seed=config.corruption_seed,
         corruption_file=config.corruption_file,
     )
-
-
-def _given_teacher(config, data):
-    """The teacher that the configuration names by its file or run, and where it is."""
-    path = Path(config.teacher)
-    return _load_teacher(runs.Run.open(path).student_path if path.is_dir() else path, config, data)
-
-
-def _same_teacher(record, config, data):
-    """The teacher that a run started with."""
-    teacher, origin = _load_teacher(record.teacher_path(), config, data)
-    if origin["weights_sha256"] != record.record["teacher"]["weights_sha256"]:
-        raise ValueError(f"{origin['path']} is another teacher now than {record.path} started with: train anew")
-    return teacher, origin
-
-
-def _trained_teacher(config, data, root, command, progress):
-    """The teacher of a configuration, from the cache or trained here and now, and where it is."""
-    teacher_config = methods.teacher_config(config)
-    path = Path(root) / TEACHERS / f"{config.teacher}-{_slug(config.data)}-{_digest(teacher_config, data)}"
-    options = {"root": root, "command": command, "progress": progress, "data": data}
-    with runs.exclusive(path.with_suffix(runs.LOCK), wait=True):
-        # A teacher is a run like any other: one that was cut off goes on.
-        started = (path / runs.RECORD).exists()
-        path = run(teacher_config, path, resume=started, **options).student_path
-    return _load_teacher(path, config, data)
-
-
-def _load_teacher(path, config, data):
-    teacher = models.load(path, unsafe=config.unsafe)
-    inspection.check_fits(teacher, "teacher", data.num_classes, data.input_shape)
-    weights = inspection.weights_digest(teacher)
-    return teacher, {"path": str(path), "weights_sha256": weights, "parameters": inspection.count_parameters(teacher)}
-
-
-def _digest(config, data):
-    """Identifies what is computed: equal settings on equal images and labels. Where they lie does not matter."""
-    settings = config.model_copy(update={"data_dir": None, "data": "", "corruption_file": None, "unsafe": False})
-    return hashlib.sha256(f"{settings.digest()} {data.fingerprint}".encode()).hexdigest()[:12]
 
 
 def _describe(config, data, record):
@@ -217,9 +198,4 @@ def _failures_recorded(record):
 
 
 def _role(record):
-    return "teacher" if record.path.parent.name == TEACHERS else "student"
-
-
-def _slug(name):
-    """A data set's name as part of a folder name: "npz:a/b.npz" -> "b"."""
-    return re.sub(r"[^A-Za-z0-9_]+", "-", Path(name.partition(":")[2] or name).stem).strip("-") or "data"
+    return "teacher" if record.path.parent.name == teachers.FOLDER else "student"

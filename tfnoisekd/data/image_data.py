@@ -89,6 +89,13 @@ class ImageData:
         """(height, width, channels) of every image."""
         return self.train.images.shape[1:]
 
+    def augmentation(self, crop_padding=None, flip=None):
+        """The augmentation as keyword arguments: what is given, and what is recommended where that is None."""
+        return {
+            "crop_padding": self.crop_padding if crop_padding is None else crop_padding,
+            "flip": self.flip if flip is None else flip,
+        }
+
     @property
     def fingerprint(self):
         """SHA-256 (hex) over class names, images and labels with their types and shapes: equal only for equal data.

@@ -1,0 +1,98 @@
+"""Where a run's teacher comes from: a file, another run, or a training of its own; and what it said before."""
+
+import hashlib
+from pathlib import Path
+
+from tfnoisekd import inspection, methods, models, runs
+from tfnoisekd.evaluation import accuracy
+from tfnoisekd.teacher_cache import TeacherCache, identify
+
+FOLDER = "teachers"  # of the trained teachers, below the folder of runs
+OUTPUTS = "outputs"  # of the teacher caches, below that
+
+
+def given(config, data):
+    """The teacher that the configuration names by its file or run, and where it is: (model, origin)."""
+    path = Path(config.teacher)
+    return _load(runs.Run.open(path).student_path if path.is_dir() else path, config, data)
+
+
+def same(record, config, data):
+    """The teacher that a run started with: (model, origin).
+
+    Raises:
+        ValueError: If another one lies in its place.
+    """
+    teacher, origin = _load(record.teacher_path(), config, data)
+    before = record.record["teacher"]
+    if origin["weights_sha256"] != before["weights_sha256"]:
+        raise ValueError(f"{origin['path']} is another teacher now than {record.path} started with: train anew")
+    return teacher, before | origin
+
+
+def trained(config, data, root, train):
+    """The teacher of a configuration, from the cache or trained here and now: (model, origin).
+
+    Of several seeds, the one that is most accurate on the validation images is taken; the first of equals. All of them
+    stand in the origin.
+
+    Args:
+        config: Resolved `Config` of the student.
+        data: `data.ImageData`.
+        root: Folder of runs.
+        train: Function (config, path, resume) -> `runs.Run`, that trains a network alone.
+    """
+    candidates = []
+    for seed in config.teacher_seeds:
+        teacher_config = methods.teacher_config(config, seed)
+        path = Path(root) / FOLDER / f"{config.teacher}-{runs.slug(config.data)}-{digest(teacher_config, data)}"
+        with runs.exclusive(path.with_suffix(runs.LOCK), wait=True):
+            # A teacher is a run like any other: one that was cut off goes on.
+            started = (path / runs.RECORD).exists()
+            candidates.append((seed, train(teacher_config, path, resume=started).student_path))
+    if len(candidates) == 1:
+        return _load(candidates[0][1], config, data)
+    found = []
+    for seed, path in candidates:
+        teacher, origin = _load(path, config, data)
+        validated = accuracy.evaluate(teacher, data.validation, data.class_names)["accuracy"]
+        found.append((teacher, {**origin, "seed": seed, "validation_accuracy": validated}))
+    teacher, origin = max(found, key=lambda pair: pair[1]["validation_accuracy"])
+    listed = [{key: other[key] for key in ("seed", "validation_accuracy")} for _, other in found]
+    return teacher, {**origin, "candidates": listed}
+
+
+def remade(teacher, config, data):
+    """A teacher in the precision and on the devices of its surroundings; one from a file stays in its own precision."""
+    if teacher is None or (config.devices == 1 and config.precision == "float32"):
+        return teacher
+    if not models.is_name(config.teacher):
+        return models.copied(teacher)
+    copy = models.from_name(config.teacher, data.num_classes, data.input_shape, config.dropout)
+    copy.set_weights(teacher.get_weights())
+    return copy
+
+
+def cache(config, data, distiller, root):
+    """What the distiller's teacher said before about the training images, shared by all runs below `root`."""
+    features = distiller.features["teacher"]
+    return TeacherCache(
+        Path(root) / FOLDER / OUTPUTS,
+        features.model,
+        data.train.images,
+        **data.augmentation(config.crop_padding, config.flip),
+        identity=identify(distiller.teacher, features.layers),
+    )
+
+
+def digest(config, data):
+    """Identifies what is computed: equal settings on equal images and labels. Where they lie does not matter."""
+    settings = config.model_copy(update={"data_dir": None, "data": "", "corruption_file": None, "unsafe": False})
+    return hashlib.sha256(f"{settings.digest()} {data.fingerprint}".encode()).hexdigest()[:12]
+
+
+def _load(path, config, data):
+    teacher = models.load(path, unsafe=config.unsafe)
+    inspection.check_fits(teacher, "teacher", data.num_classes, data.input_shape)
+    weights = inspection.weights_digest(teacher)
+    return teacher, {"path": str(path), "weights_sha256": weights, "parameters": inspection.count_parameters(teacher)}
