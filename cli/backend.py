@@ -14,5 +14,6 @@ def load_quietly():
             import tensorflow as tf
 
             tf.config.list_physical_devices()  # looks for a GPU, loudly
+            tf.get_logger().setLevel("ERROR")  # it calls it a retracing when each of several models is evaluated
     if "absl.logging" in sys.modules:
         sys.modules["absl.logging"].set_verbosity("error")

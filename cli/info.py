@@ -30,10 +30,10 @@ def command(path, as_json, root):
     table.add_row("status", run.record["status"])
     if run.record.get("error"):
         table.add_row("error", run.record["error"])
-    for part in ("data", "teacher", "provenance"):
+    for part in ("data", "teacher", "teacher_cache", "provenance"):
         for key, value in (run.record.get(part) or {}).items():
             if value is not None:
-                table.add_row(f"{part} {key}", _short(value))
+                table.add_row(f"{part.replace('_', ' ')} {key}", _short(value))
     table.add_row("settings", _short(run.record["config"]))
     for key in ("finished_at", "seconds_since_last_start", "student_parameters", "student_weights_sha256"):
         if key in run.record:
@@ -47,5 +47,5 @@ def _short(value):
     if isinstance(value, dict):
         return ", ".join(f"{key} {item}" for key, item in value.items() if item is not None)
     if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
+        return ("; " if value and isinstance(value[0], dict) else ", ").join(_short(item) for item in value)
     return str(value)

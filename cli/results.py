@@ -37,6 +37,21 @@ def print_results(results, per_class=False, corruption=None):
         console.print(table)
 
 
+def print_summary(summary):
+    """Prints what `experiments.summarise` returned."""
+    seeds = summary["seeds"]
+    title = f"Test images, {len(seeds)} seeds ({', '.join(map(str, seeds))})"
+    table = Table(title=title, title_justify="left")
+    for heading in ("", "mean", "standard deviation", "each seed"):
+        table.add_column(heading)
+    for name, figure in summary.items():
+        if name != "seeds":
+            spread = "-" if figure["std"] is None else f"{figure['std']:.4f}"
+            each = " ".join(f"{value:.4f}" for value in figure["values"])
+            table.add_row(name.replace("_", " ").replace(".", ", "), f"{figure['mean']:.4f}", spread, each)
+    Console(markup=False).print(table)
+
+
 def corruption_line(corruption, total):
     """One line on what was done to training labels.
 

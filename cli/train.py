@@ -13,10 +13,11 @@ RUNS = click.option(
 @click.option("--config", "source", metavar="NAME|FILE", help="a shipped configuration (digits, cifar10, svhn) or YAML")
 @click.option("--output", metavar="DIR", help="run folder to make; default: a new numbered one below --runs")
 @click.option("--resume", "resumed", metavar="RUN", help="go on with a run that was cut off")
+@click.option("--seeds", metavar="N,N,...", help="train once for each seed, and report mean and standard deviation")
 @RUNS
 @settings()
 @click.pass_obj
-def command(words, source, output, resumed, root, **values):
+def command(words, source, output, resumed, seeds, root, **values):
     """Train a student, and its teacher first where there is none.
 
     With no --config and no --data it trains on the embedded digits. Settings given here win over the configuration's;
@@ -27,10 +28,11 @@ def command(words, source, output, resumed, root, **values):
     tfnoisekd train --config cifar10 --method ft --dropout 0.4
     tfnoisekd train --data folder:photos --image-size 32 --method sr --sigma 0.05
     tfnoisekd train --method mc --label-corruption 0.4
+    tfnoisekd train --config cifar10 --method at+ft --seeds 0,10,20,30,40
     """
     overrides = given(values)
     if resumed is not None:
-        if overrides or source or output:
+        if overrides or source or output or seeds:
             raise click.UsageError("`--resume` takes a run's own configuration: give no other setting with it")
         from tfnoisekd.runs import Run
 
@@ -39,22 +41,39 @@ def command(words, source, output, resumed, root, **values):
             return
     else:
         config = _config(source, overrides)
+    seeds = seeds and _seeds(seeds, overrides)
 
     from tfnoisekd.cli.backend import load_quietly
 
     load_quietly()
-    from tfnoisekd import training
+    from tfnoisekd import experiments, training
     from tfnoisekd.cli.progress import shown_trainings
-    from tfnoisekd.cli.results import print_results
+    from tfnoisekd.cli.results import print_results, print_summary
 
     with shown_trainings() as progress:
         if resumed is not None:
             run = training.resume(resumed, root=root, command=words, progress=progress, announce=_announce)
+        elif seeds:
+            options = {"command": words, "progress": progress, "announce": _announce}
+            folder, finished = experiments.run_seeds(config, seeds, output, root=root, **options)
         else:
             run = training.run(config, output, root=root, command=words, progress=progress, announce=_announce)
+    if seeds:
+        print_summary(experiments.summarise(finished))
+        click.echo(f"\nStudents: {folder}/seed-N/student.keras")
+        return
     print_results(run.record["results"], corruption=run.record["data"].get("corruption"))
     click.echo(f"\nStudent: {run.path / 'student.keras'}  ({run.record['student_parameters']:,} parameters)")
     click.echo(f"Next:    tfnoisekd export {run.path} --tflite")
+
+
+def _seeds(text, overrides):
+    if "seed" in overrides:
+        raise click.UsageError("`--seeds` gives every run its seed: leave `--seed` out")
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ValueError(f"`seeds` must be whole numbers with commas between, such as 0,10,20,30,40. Received: {text}")
+    return [int(part) for part in parts]
 
 
 def _announce(data):

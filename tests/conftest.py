@@ -38,6 +38,20 @@ def scans(tmp_path_factory):
 
 
 @pytest.fixture
+def untrained(monkeypatch):
+    """Runs without their training: what each run would have trained on, as (method, student, training labels)."""
+    from tfnoisekd import training
+
+    seen = []
+
+    def fit(distiller, chosen, data, *rest):
+        seen.append((chosen.method, chosen.student, data.train.labels))
+
+    monkeypatch.setattr(training, "fit", fit)
+    return seen
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(0)
 

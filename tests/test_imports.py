@@ -27,7 +27,8 @@ ALLOWED = {
     "runs": ["provenance"],
     "optimizers": [],
     "checks": ["noise", "keras_losses", "inspection"],
-    "distiller": ["checks", "features", "seeds"],
+    "pair": ["checks", "features", "seeds"],
+    "distiller": ["pair"],
     "methods": ["distiller", "config", "names"],
     "data": ["config", "names"],
     "teacher_cache": ["data", "features", "inspection", "runs"],
@@ -36,7 +37,7 @@ ALLOWED = {
     "fitting": ["data", "distiller", "optimizers", "teacher_cache"],
     "teachers": ["methods", "models", "evaluation", "teacher_cache", "runs"],
     "training": ["teachers", "fitting", "devices"],
-    "experiments": ["training", "runs"],
+    "experiments": ["training"],
     "report": ["training", "runs"],
     "export": ["models", "runs", "evaluation"],
 }

@@ -332,18 +332,6 @@ def test_damaged_model_files_are_named(content, tmp_path):
         models.load(tmp_path / "other.keras")
 
 
-@pytest.fixture
-def untrained(monkeypatch):
-    """Runs without their training: what each run would have trained on, as (method, student, training labels)."""
-    seen = []
-
-    def fit(distiller, chosen, data, *rest):
-        seen.append((chosen.method, chosen.student, data.train.labels))
-
-    monkeypatch.setattr(training, "fit", fit)
-    return seen
-
-
 def test_teacher_student_and_baseline_see_the_same_wrong_labels(settings, untrained, tmp_path):
     wrong = {**settings, "label_corruption": 0.5, "corruption_seed": 3, "teacher": "wrn-10-2"}
     announced = []

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from tfnoisekd import checks, inspection, replicas, seeds
-from tfnoisekd.features import OUTPUTS, Features, Supervised
+from tfnoisekd import checks, inspection, replicas
+from tfnoisekd.features import OUTPUTS, Supervised
 from tfnoisekd.noise import NoiseSeed, TeacherVariance
+from tfnoisekd.pair import Inputs, Pair
 
 PROBE_SIZE = 8  # training examples on which the fickle teacher's variance is measured, once an epoch
 NO_LABELS = "`fit` needs labels: pass `y`, or a data set of (inputs, labels). Received: inputs only"
@@ -25,14 +26,8 @@ class _Targets(NamedTuple):
     teacher: Any  # feature name -> tensor; None without a teacher
 
 
-class _Inputs(NamedTuple):
-    """The student's inputs in a step that reads its features too."""
-
-    inputs: Any
-
-
 @keras.saving.register_keras_serializable(package="tfnoisekd")
-class Distiller(keras.Model):
+class Distiller(Pair):
     """Trains a student under a teacher's supervision, with noise as a resource.
 
     The loss is `student_loss_weight` * cross-entropy + the weighted distillation losses + the student's regularisation
@@ -84,24 +79,8 @@ class Distiller(keras.Model):
         *,
         from_logits=True,
     ):
-        # The models cast for themselves, as they would alone; the student's policy decides about loss scaling.
-        super().__init__(name=name, dtype=getattr(student, "dtype_policy", None), autocast=False)
-        self.distillation_losses = checks.as_losses(losses, teacher)
-        self.noise = checks.as_noises(noise)
-        checks.check_models(teacher, student, from_logits)
-        checks.check_noise(self.noise, teacher, student)
-        self.teacher = teacher
-        self.student = student
-        self.from_logits = from_logits
-        self.student_loss_weight = checks.cross_entropy_weight(student_loss_weight, self.distillation_losses)
-        self.seed = seed
+        super().__init__(teacher, student, losses, noise, student_loss_weight, seed, name, from_logits)
         self.noise_seed = NoiseSeed(seed)
-        if teacher is not None:
-            teacher.trainable = False
-        self.features = {
-            role: Features(model, checks.layer_names(self.distillation_losses, role), role)
-            for role, model in (("teacher", teacher), ("student", student))
-        }
         replicas.vary_layers(inspection.flatten(self))
 
         self._term_names = checks.term_names(self.distillation_losses)
@@ -112,7 +91,6 @@ class Distiller(keras.Model):
         measures = [each.measure for each in self.noise if each.measure and not (each.fickle_teacher and probed)]
         self._trackers = {part: keras.metrics.Mean(name=part) for part in (*parts, *measures)}
         self._regularized = False  # known once the student has run: add_loss happens in call
-        self.built = True
         if seed is not None:
             self.reseed()
 
@@ -120,41 +98,6 @@ class Distiller(keras.Model):
     def fickle_teacher(self):
         """Whether the teacher's dropout is on while it supervises."""
         return any(noise.fickle_teacher for noise in self.noise)
-
-    @property
-    def losses(self):
-        """The student's regularisation losses; a frozen teacher's do not count."""
-        # Keras fills the override on JAX, where losses leave the forward pass as values.
-        return self._losses_override or self.student.losses
-
-    def build(self, input_shape=None):
-        self.built = True
-
-    def call(self, inputs, training=None):
-        if isinstance(inputs, _Inputs):
-            return self.features["student"](inputs.inputs, training=training)
-        return self.student(inputs, training=training)
-
-    def compile(self, optimizer="rmsprop", loss=None, metrics=("accuracy",), **kwargs):
-        """Configures training, as `keras.Model.compile`.
-
-        Args:
-            optimizer: Optimizer of the student's weights.
-            loss: Supervised loss; `None` is `SparseCategoricalCrossentropy`. Cross-entropies given as strings get
-                the distiller's `from_logits`.
-            metrics: Metrics of the student, by default its accuracy.
-            **kwargs: Passed on to `keras.Model.compile`.
-
-        Raises:
-            ValueError: If the loss expects probabilities and the models give logits, or the other way round.
-        """
-        loss = checks.resolve_loss(loss, self.from_logits)
-        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        # Creates the optimizer's variables, so that its saved state can be loaded and training goes on.
-        self.optimizer.build(self.trainable_variables)
 
     def train_step(self, *args):
         """One update of the student: (data,) on TensorFlow, (state, data) on JAX."""
@@ -178,7 +121,7 @@ class Distiller(keras.Model):
             for measure in (inputs_measure, labels_measure):
                 if measure is not None:
                     self._track(noise.measure, measure, ops.shape(noisy_labels)[0])
-        x = _Inputs(x) if self.features["student"].layers else x
+        x = Inputs(x) if self.features["student"].layers else x
         return x, _Targets(labels, noisy_labels, teacher), sample_weight
 
     def _ask_teacher(self, x, known):
@@ -268,22 +211,6 @@ class Distiller(keras.Model):
                 callbacks = [TeacherVariance(), *others]
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
-    def reseed(self, epoch=0):
-        """Sets every random stream of training to where an epoch starts, as the distiller's `seed` decides.
-
-        Called at the start of each epoch, it makes an epoch independent of how it was reached, so that a training that
-        was cut off goes on exactly as it would have.
-
-        Args:
-            epoch: Number of the epoch, from 0.
-
-        Raises:
-            ValueError: If the distiller has no seed.
-        """
-        if self.seed is None:
-            raise ValueError("`reseed` needs a distiller with a seed. Received: seed=None")
-        seeds.reset(self.variables, self.seed, epoch)
-
     def teacher_variance(self, inputs):
         """Variance of the teacher's logits over two draws, averaged over classes and examples.
 
@@ -296,41 +223,9 @@ class Distiller(keras.Model):
         draws = (self._as_logits(self.teacher(inputs, training=self.fickle_teacher)) for _ in range(2))
         return float(_variance(*draws))
 
-    def save_own_variables(self, store):
-        for index, variable in enumerate(self._own_state()):
-            store[str(index)] = variable
-
-    def load_own_variables(self, store):
-        for index, variable in enumerate(self._own_state()):
-            variable.assign(store[str(index)])
-
     def _own_state(self):
-        """What is saved beside the models' weights: the probe, and every seed's state."""
-        # Keras saves no seed states, and a training that goes on without them would repeat its noise.
-        weights = {id(weight) for weight in self.weights}
-        seeds = [variable for variable in self.variables if id(variable) not in weights]
-        return seeds if self.teacher_probe is None else [self.teacher_probe, *seeds]
-
-    def get_config(self):
-        serialize = keras.saving.serialize_keras_object
-        return {
-            "teacher": serialize(self.teacher) if self.teacher is not None else None,
-            "student": serialize(self.student),
-            "losses": [serialize(loss) for loss in self.distillation_losses],
-            "noise": [serialize(noise) for noise in self.noise],
-            "student_loss_weight": self.student_loss_weight,
-            "seed": self.seed,
-            "name": self.name,
-            "from_logits": self.from_logits,
-        }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        parts = ("teacher", "student", "losses", "noise")
-        objects = {
-            part: keras.saving.deserialize_keras_object(config[part], custom_objects=custom_objects) for part in parts
-        }
-        return cls(**{**config, **objects})
+        state = super()._own_state()
+        return state if self.teacher_probe is None else [self.teacher_probe, *state]
 
     @property
     def _num_classes(self):

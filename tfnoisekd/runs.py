@@ -153,7 +153,7 @@ def newest_finished(root):
         FileNotFoundError: If there is none.
     """
     found = []
-    for record in Path(root).glob(f"*/{RECORD}"):
+    for record in (*Path(root).glob(f"*/{RECORD}"), *Path(root).glob(f"*/seed-*/{RECORD}")):
         try:
             found.append(Run.open(record.parent))
         except ValueError as error:

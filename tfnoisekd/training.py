@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from tfnoisekd import checks, devices, inspection, methods, models, runs, teachers
 from tfnoisekd import data as data_module
-from tfnoisekd import devices, inspection, methods, models, runs, teachers
 from tfnoisekd.config import Config
 from tfnoisekd.distiller import Distiller
 from tfnoisekd.evaluation import accuracy, memorization
+from tfnoisekd.features import extractor
 from tfnoisekd.fitting import fit, seed_everything
 from tfnoisekd.provenance import now
 
@@ -55,6 +56,7 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
         teacher, origin = teachers.same(record, config, data)
     elif method.distils and not models.is_name(config.teacher):
         teacher, origin = teachers.given(config, data)  # before anything is written: it may not be there or not fit
+    _check_layers(config, data, teacher)
     if record is None:
         output = output or runs.new_path(root, f"{config.method}-{runs.slug(config.data)}")
         record = runs.Run.create(output, config.model_dump(mode="json"), command)
@@ -108,6 +110,15 @@ def resume(path, *, root="runs", command=None, progress=None, announce=None):
     """
     config = Config(**runs.Run.open(path).settings())
     return run(config, path, root=root, resume=True, command=command, progress=progress, announce=announce)
+
+
+def _check_layers(config, data, teacher):
+    """Layers that don't exist are an error now, not after the teacher's hours."""
+    losses = methods.get(config.method).losses(config)
+    for role, name, model in (("teacher", config.teacher, teacher), ("student", config.student, None)):
+        layers = checks.layer_names(losses, role)
+        if layers:
+            extractor(model or models.from_name(name, data.num_classes, data.input_shape), layers, role)
 
 
 def _make_distiller(config, data, teacher):
