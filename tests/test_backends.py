@@ -23,6 +23,8 @@ FILES = {
     "test_distiller.py": 30,
     "test_distiller_errors.py": 40,
     "test_distiller_training.py": 20,
+    "test_teacher_cache.py": 35,
+    "test_teacher_identity.py": 10,
 }
 # Python runs a `sitecustomize` module at its start, before anything of ours.
 BLOCKER = """
@@ -65,7 +67,7 @@ def test_the_core_passes_on_jax_without_tensorflow(environment, tmp_path):
     assert blocked.returncode and "No module named 'tensorflow'" in blocked.stderr
 
     report = tmp_path / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", f"--junitxml={report}"]
     done = subprocess.run(
         [*command, *(str(TESTS / name) for name in FILES)],
         env=environment,
