@@ -100,10 +100,11 @@ def test_weights_and_layers_can_be_given():
         ({"method": "mc", "layers": ["group3"]}, "`layers` is for methods that compare layers: at, sp,.*method=mc"),
         ({"method": "sp", "layers": ["group2", "group3"]}, "`layers` must name one layer.*sp.*layers=group2,group3"),
         ({"method": "rkd-a", "rkd_angle_weight": 0}, "`distance_weight` or `angle_weight` must be above 0"),
+        ({"devices": 3}, "`batch_size` must be a multiple of `devices`.*batch_size=128 and devices=3"),
         ({"method": "at", "teacher_layers": ["a"]}, "`layers` and `teacher_layers` must have equal length"),
     ],
 )
-def test_layers_that_do_not_fit_the_method_are_refused(settings, message):
+def test_settings_that_do_not_fit_each_other_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         methods.resolve(config.Config(**settings))
 

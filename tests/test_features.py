@@ -147,6 +147,11 @@ def test_an_unknown_layer_names_the_nearest(name, meant):
         extractor(models.wide_resnet(10, 1), [name], "teacher")
 
 
+def test_where_no_name_is_near_some_are_listed():
+    with pytest.raises(ValueError, match="`teacher` has no layer 'group1'.*Name one of its own: .*hidden.*dense"):
+        extractor(deep(1), ["group1"], "teacher")
+
+
 def test_a_nested_layer_is_near_too():
     with pytest.raises(ValueError, match="has no layer 'iner'.*Did you mean `inner`"):
         extractor(nested(), ["iner"])

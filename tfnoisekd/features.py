@@ -8,6 +8,7 @@ from tfnoisekd import inspection
 from tfnoisekd.names import nearest
 
 OUTPUTS = "/outputs"  # the key of a network's own outputs among its features; no layer can have that name
+SHOWN = 6  # layers that an error names, the last ones
 
 
 class Supervised(NamedTuple):
@@ -98,7 +99,8 @@ def _find(model, name, role):
             "give the path."
         )
     names = {path[-1] for path in known} | {"/".join(path) for path in known}
-    raise ValueError(f"`{role}` has no layer '{name}'. Received: '{model.name}'.{nearest(name, names)}")
+    hint = nearest(name, names) or f" Name one of its own: {', '.join('/'.join(path) for path in known[-SHOWN:])}."
+    raise ValueError(f"`{role}` has no layer '{name}'. Received: '{model.name}'.{hint}")
 
 
 def _paths(model, above=()):

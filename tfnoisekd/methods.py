@@ -177,6 +177,11 @@ def resolve(config):
     resolved = config.model_copy(update=filled)
     _check_layers(method, resolved)
     _check_teacher(method, resolved)
+    if config.batch_size % config.devices:
+        raise ValueError(
+            "`batch_size` must be a multiple of `devices`, which share each batch. "
+            f"Received: batch_size={config.batch_size} and devices={config.devices}"
+        )
     return resolved
 
 
