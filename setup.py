@@ -51,7 +51,7 @@ setup(
     extras_require={
         "test": [
             "pytest>=8.0",  # the test runner
-            "pytest-xdist>=3.6",  # spreads the tests over the cores
+            "pytest-xdist>=3.7",  # spreads the tests over the cores
             "jax>=0.4.36",  # the second backend that the mathematics is tested on
             "setuptools>=70",  # builds the wheel that the packaging test installs
             "wheel",  # the same, without the network

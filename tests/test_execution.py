@@ -93,7 +93,7 @@ def test_two_devices_train_one_student(scans, root, run_python):
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the message is TensorFlow's")
 def test_more_devices_than_there_are_is_an_error(train):
     with pytest.raises(ValueError, match="`devices` must be at most the number of devices. Received: devices=64"):
-        train(devices=64, method="baseline")
+        train(devices=64, batch_size=64, method="baseline")
 
 
 def test_no_cache_for_a_teacher_that_changes_its_mind(train):

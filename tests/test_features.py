@@ -115,9 +115,11 @@ def test_features_follow_training_mode(rng):
 
 def test_a_keras_application_nested_under_a_head(rng):
     backbone = keras.applications.MobileNetV2(input_shape=(32, 32, 3), include_top=False, weights=None, alpha=0.35)
-    model = keras.Sequential([keras.Input((32, 32, 3)), backbone, layers.GlobalAveragePooling2D(), layers.Dense(3)])
+    model = keras.Sequential(
+        [keras.Input((32, 32, 3)), backbone, layers.GlobalAveragePooling2D(name="pool"), layers.Dense(3)]
+    )
     images = rng.random((2, 32, 32, 3)).astype("float32")
-    found = extractor(model, ["block_6_expand_relu", "global_average_pooling2d"])(images)
+    found = extractor(model, ["block_6_expand_relu", "pool"])(images)
     expected = keras.Model(backbone.input, backbone.get_layer("block_6_expand_relu").output)(images)
     np.testing.assert_allclose(array(found["block_6_expand_relu"]), array(expected), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(array(found[OUTPUTS]), array(model(images)), rtol=1e-4, atol=1e-6)

@@ -116,7 +116,7 @@ def test_the_readmes_methods_are_those_there_are():
 
     table = README[README.index("## Methods") : README.index("## The command line")]
     assert re.findall(r"^\| `([a-z][a-z-]*)`", table, re.M) == [row.name for row in (*methods.BASIC, *methods.COMPARED)]
-    assert all(f"`{suffix}`" in table for suffix in {name.partition("+")[2] for name in methods.TABLE} - {""})
+    assert all(f"`+{suffix}`" in table for suffix in {name.partition("+")[2] for name in methods.TABLE} - {""})
 
 
 def block(heading, language):

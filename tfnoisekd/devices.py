@@ -5,6 +5,16 @@ import contextlib
 import keras
 
 
+def prepare(count):
+    """Makes sure that there are `count` devices; before anything runs, which is when TensorFlow can still split a CPU.
+
+    Raises:
+        ValueError: If there are not so many devices.
+    """
+    if count > 1:
+        _jax_devices(count) if keras.backend.backend() == "jax" else _tensorflow_devices(count)
+
+
 @contextlib.contextmanager
 def distributed(count):
     """Within it, models are made for `count` devices, which share each batch; nothing changes for 1.

@@ -46,6 +46,7 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
     method = methods.get(config.method)
     for name in filter(models.is_name, (config.student, config.teacher)):
         models.parse_name(name)  # an impossible student is an error now, not after the teacher's hours
+    devices.prepare(config.devices)
     data = data or load_data(config)
     record = runs.Run.open(output) if resume else None
     if record and record.finished:
