@@ -1,34 +1,51 @@
-"""Times one Hinton step of our Distiller against `keras.distillation.Distiller`, side by side in one run.
+"""Times one training step of each method, ours against `keras.distillation` and plain PyTorch, side by side in one run.
 
-    python benchmarks/train_step.py --rounds 20 --steps 1 --output train_step.json
+    python benchmarks/train_step.py --methods hinton,at,sp,rkd,ft --peers keras,torch --rounds 20 \
+        --output benchmarks/results/train_step.json
 
-Both get equal models, the same batch, optimizer and compile settings, and are stepped through their own compiled
-train function, fed from memory. The rounds are interleaved and each round starts with the other one, so that a busy
-machine slows both. Keras gets `LogitsDistillation(loss=KLDivergence())`: its default string loss computes something
-else. The ratio is the median of the rounds' own ratios; below 1 ours is faster.
+All start from equal weights and see the same batch. Before anything is timed, the first losses must agree to 0.1 %:
+those of all peers that compute the same number (Keras's own feature loss is another one). The fickle teacher draws its
+dropout, so there the loss and the variance of the teacher's logits must agree as two draws do. The rounds are
+interleaved, each in the reverse order of the last, so that a busy machine slows all; TensorFlow and PyTorch run in
+processes of their own, of which only one works at a time. Written to `benchmarks/results/train_step.json`, the result
+also goes into the table of `benchmarks/README.md`.
 """
 
 import argparse
+import importlib.util
 import json
+import math
 import os
 import platform
-import statistics
 import sys
-import time
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import report
+import workers
+
+TOLERANCE = 1e-3  # of first losses
+DRAWS_TOLERANCE = 0.25  # of first losses and variances that depend on random draws
+IDLE = 0.85  # share of the processors' time that the steps get on an otherwise idle machine, at least
+MODULES = {"keras": "keras_peers", "torch": "torch_peer"}
+NO_TORCH = "PyTorch is not installed: `pip install torch`, or leave it out with `--peers keras`"
 
 
 def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--methods", type=names_of(report.METHODS), default=list(report.METHODS), metavar="NAME,...")
+    parser.add_argument("--peers", type=names_of(MODULES), default=list(MODULES), metavar="keras,torch")
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=20, help="timed rounds, each of --steps steps of both")
-    parser.add_argument("--steps", type=int, default=1, help="steps a round")
+    parser.add_argument("--rounds", type=int, default=20, help="timed rounds, each of one step of everyone")
     parser.add_argument("--warm-up", type=int, default=2, help="untimed rounds before")
     parser.add_argument("--teacher", type=size, default=(40, 2), metavar="DEPTH,WIDTH")
     parser.add_argument("--student", type=size, default=(16, 2), metavar="DEPTH,WIDTH")
     parser.add_argument("--output", help="JSON file to write")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if "torch" in options.peers and not importlib.util.find_spec("torch"):
+        parser.error(NO_TORCH)
+    return options
 
 
 def size(text):
@@ -36,69 +53,72 @@ def size(text):
     return depth, width
 
 
-def make_distillers(teacher_size, student_size):
-    """Ours and Keras's, each with models of its own, compiled alike."""
-    import keras
+def names_of(known):
+    """A parser of comma-separated names."""
 
-    import tfnoisekd
+    def parse(text):
+        names = text.split(",")
+        if not set(names) <= set(known):
+            raise argparse.ArgumentTypeError(f"must be some of {','.join(known)}")
+        return [name for name in known if name in names]
 
-    def make_models():
-        keras.utils.set_random_seed(0)
-        return tfnoisekd.wide_resnet(*teacher_size), tfnoisekd.wide_resnet(*student_size)
-
-    distillers = {
-        "tfnoisekd": tfnoisekd.Distiller(*make_models(), losses=tfnoisekd.Hinton(alpha=0.9, temperature=4.0)),
-        "keras": keras.distillation.Distiller(
-            *make_models(),
-            distillation_losses=keras.distillation.LogitsDistillation(
-                temperature=4.0, loss=keras.losses.KLDivergence()
-            ),
-            student_loss_weight=0.1,
-        ),
-    }
-    for distiller in distillers.values():
-        distiller.compile(
-            optimizer=keras.optimizers.SGD(0.1, momentum=0.9),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-        )
-    return distillers
+    return parse
 
 
-def make_step(distiller, images, labels):
-    """A function that takes one training step and waits for its end."""
-    import tensorflow as tf
+def check_agreement(first):
+    """Whether all computed the same thing before their times are compared; Keras's own feature losses do not."""
+    same = {name: each for name, each in first.items() if name != "keras_feature"}
+    ours = first["tfnoisekd"]
+    random = ours["teacher_variance"] is not None
+    for name, each in same.items():
+        for key, value in each.items():
+            tolerance = DRAWS_TOLERANCE if random else TOLERANCE
+            if value is not None and not math.isclose(value, ours[key], rel_tol=tolerance):
+                raise SystemExit(f"No comparison: the first {key} of {name} is {value}, ours {ours[key]}")
 
-    batches = iter(tf.data.Dataset.from_tensors((images, labels)).repeat())
-    distiller.make_train_function()
-    return lambda: float(distiller.train_function(batches)["loss"])
 
-
-def measure(steps_of, rounds, steps):
-    """Seconds a step: name -> one number a round."""
-    seconds = {name: [] for name in steps_of}
+def measure(workers_of, rounds):
+    """One step of everyone in each round: peer -> its timings, one for each round."""
+    timings = {name: [] for name in workers_of}
     for number in range(rounds):
-        names = list(steps_of) if number % 2 == 0 else list(reversed(steps_of))
+        names = list(workers_of) if number % 2 == 0 else list(reversed(workers_of))
         for name in names:
-            start = time.perf_counter()
-            for _ in range(steps):
-                steps_of[name]()
-            seconds[name].append((time.perf_counter() - start) / steps)
-    return seconds
+            timings[name].append(workers_of[name].ask("step", name))
+    return timings
 
 
-def summarise(values):
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+def measure_method(method, everyone, options):
+    """First losses, timings and ratios of one method."""
+    first, workers_of = {}, {}
+    for worker in everyone:
+        found = worker.ask("prepare", method)
+        first.update(found)
+        workers_of.update(dict.fromkeys(found, worker))
+    check_agreement(first)
+    measure(workers_of, options.warm_up)
+    timings = measure(workers_of, options.rounds)
+    for name, steps in timings.items():
+        if not all(math.isfinite(step["loss"]) for step in steps):
+            raise SystemExit(f"No comparison: the loss of {name} is not finite any more")
+    seconds, processor = (
+        {name: [step[key] for step in steps] for name, steps in timings.items()} for key in ("seconds", "cpu_seconds")
+    )
+    compared = report.compare(seconds, options.batch_size)
+    median = {name: report.summarise(values)["median"] for name, values in seconds.items()}
+    return {"first": first, **compared, "median_seconds": median, "seconds": seconds, "cpu_seconds": processor}
 
 
-def describe_device():
-    import tensorflow as tf
-
-    gpus = [
-        tf.config.experimental.get_device_details(gpu).get("device_name")
-        for gpu in tf.config.list_physical_devices("GPU")
-    ]
-    return {"gpu": gpus, "cpu": cpu_name(), "cpu_count": os.cpu_count()}
+def describe_setting(options):
+    return {
+        "teacher": "wrn-{}-{}".format(*options.teacher),
+        "student": "wrn-{}-{}".format(*options.student),
+        "batch_size": options.batch_size,
+        "dtype": "float32",
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "n": options.rounds,
+        "warm_up_rounds": options.warm_up,
+        "environment": workers.ENVIRONMENT,
+    }
 
 
 def cpu_name():
@@ -109,60 +129,40 @@ def cpu_name():
         return platform.processor()
 
 
+def run(options):
+    """The whole result, as it is written to JSON."""
+    setting = describe_setting(options)
+    known = {**setting, "teacher": options.teacher, "student": options.student, "peers": options.peers}
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        everyone = [stack.enter_context(workers.Worker("keras_peers", known, folder))]
+        device = {"cpu": cpu_name(), "cpu_count": os.cpu_count(), "gpu": everyone[0].info["gpu"]}
+        versions = {"python": platform.python_version(), **everyone[0].info["versions"]}
+        if "torch" in options.peers:
+            if device["gpu"]:
+                raise SystemExit(
+                    "PyTorch runs on the CPU here: hide the GPU with CUDA_VISIBLE_DEVICES=, or --peers keras"
+                )
+            everyone.append(stack.enter_context(workers.Worker("torch_peer", known, folder)))
+            info = everyone[1].info
+            versions.update(info["versions"])
+            setting.update(torch_memory_format=info["memory_format"], torch_trial_cpu_seconds=info["trial_cpu_seconds"])
+        methods = {method: measure_method(method, everyone, options) for method in options.methods}
+    command = " ".join(["python", *sys.argv])
+    return {"command": command, "device": device, "versions": versions, "setting": setting, "methods": methods}
+
+
 def main(arguments=None):
     options = parse_arguments(arguments)
-    import keras
-    import numpy as np
-    import tensorflow as tf
-
-    import tfnoisekd
-
-    rng = np.random.default_rng(0)
-    images = tf.constant(rng.uniform(size=(options.batch_size, 32, 32, 3)), "float32")
-    labels = tf.constant(rng.integers(0, 10, options.batch_size), "int32")
-    distillers = make_distillers(options.teacher, options.student)
-    steps_of = {name: make_step(distiller, images, labels) for name, distiller in distillers.items()}
-    first_losses = {name: step() for name, step in steps_of.items()}
-    # Equal models and data: both must compute the same thing before their times may be compared.
-    np.testing.assert_allclose(first_losses["tfnoisekd"], first_losses["keras"], rtol=1e-3)
-    measure(steps_of, options.warm_up, options.steps)
-    seconds = measure(steps_of, options.rounds, options.steps)
-    ratios = [ours / theirs for ours, theirs in zip(seconds["tfnoisekd"], seconds["keras"], strict=True)]
-    result = {
-        "command": " ".join(["python", *sys.argv]),
-        "device": describe_device(),
-        "versions": {
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "tfnoisekd": tfnoisekd.__version__,
-        },
-        "setting": {
-            "teacher": "wrn-{}-{}".format(*options.teacher),
-            "student": "wrn-{}-{}".format(*options.student),
-            "batch_size": options.batch_size,
-            "dtype": "float32",
-            "jit_compile": distillers["keras"].jit_compile,
-            "n": options.rounds,
-            "steps_per_round": options.steps,
-            "warm_up_rounds": options.warm_up,
-        },
-        "first_loss": first_losses,
-        "images_per_second": {
-            name: summarise([options.batch_size / each for each in values]) for name, values in seconds.items()
-        },
-        "time_ratio_ours_to_keras": summarise(ratios),
-        "seconds_per_step": seconds,
-    }
-    for name, rate in result["images_per_second"].items():
-        print(f"{name:10} {rate['median']:8.1f} images/s   ({rate['min']:.1f} - {rate['max']:.1f})")
-    ratio = result["time_ratio_ours_to_keras"]
-    print(
-        f"time, ours / Keras's: {ratio['median']:.3f}   ({ratio['min']:.3f} - {ratio['max']:.3f}), n = {options.rounds}"
-    )
+    os.environ.update(workers.ENVIRONMENT)
+    result = run(options)
+    print(f"{report.conditions(result)}\n\n{report.table(result)}")
+    if report.share_of_machine(result) < IDLE:
+        print("\nOther processes took a part of the machine: do not publish this, measure again when it is idle.")
     if options.output:
-        with open(options.output, "w") as file:
-            json.dump(result, file, indent=2)
+        Path(options.output).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        if Path(options.output).resolve() == report.RESULT:
+            report.write()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""The benchmarks run, compare equal things, and write what they print."""
+"""The benchmarks run, compare equal things, and write what they print; nothing here is about how long they take."""
 
+import importlib.util
 import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -8,23 +10,89 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+SIZES = ["--teacher", "10,1", "--student", "10,1", "--batch-size", "8", "--rounds", "3", "--warm-up", "1"]
+
+
+@pytest.fixture
+def load(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
 
 
 def run(name, *words, folder):
     output = folder / "result.json"
     command = [sys.executable, str(BENCHMARKS / name), *words, "--output", str(output)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(output.read_text()), done.stdout
 
 
+def check_method(found, peers):
+    """All peers took part in every round, started from the same loss, and the ratios are those of the rounds."""
+    assert set(found["seconds"]) == set(found["cpu_seconds"]) == set(found["first"]) == set(peers)
+    ours = found["first"]["tfnoisekd"]
+    for name, seconds in found["seconds"].items():
+        assert len(seconds) == 3 and min(seconds) > 0
+        assert found["median_seconds"][name] == statistics.median(seconds)
+        if name != "keras_feature":
+            same = 1e-3 if ours["teacher_variance"] is None else 0.25
+            assert found["first"][name]["loss"] == pytest.approx(ours["loss"], rel=same)
+    for name, ratio in found["speed_ratio"]["tfnoisekd"].items():
+        rounds = [b / a for a, b in zip(found["seconds"]["tfnoisekd"], found["seconds"][name], strict=True)]
+        assert ratio["rounds"] == rounds and ratio["median"] == statistics.median(rounds)
+
+
 @pytest.mark.slow
-def test_train_step(tmp_path):
-    sizes = ["--teacher", "10,1", "--student", "10,1", "--batch-size", "8", "--rounds", "3"]
-    result, shown = run("train_step.py", *sizes, folder=tmp_path)
-    assert len(result["seconds_per_step"]["tfnoisekd"]) == len(result["seconds_per_step"]["keras"]) == 3
-    assert result["first_loss"]["tfnoisekd"] == pytest.approx(result["first_loss"]["keras"], rel=1e-3)
-    assert f"{result['time_ratio_ours_to_keras']['median']:.3f}" in shown
+def test_train_step_beside_keras(tmp_path, load):
+    result, shown = run("train_step.py", "--methods", "hinton,at", "--peers", "keras", *SIZES, folder=tmp_path)
+    check_method(result["methods"]["hinton"], ["tfnoisekd", "cached", "cached_on_disk", "keras"])
+    check_method(result["methods"]["at"], ["tfnoisekd", "keras", "keras_feature"])
+    assert set(result["methods"]["hinton"]["speed_ratio"]["cached_on_disk"]) == {"tfnoisekd", "keras"}
+    assert load("report").table(result) in shown and "torch" not in result["versions"]
+    assert result["setting"]["n"] == 3 and result["device"]["cpu_count"] and result["command"].startswith("python ")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
+def test_train_step_beside_torch(tmp_path):
+    result, shown = run("train_step.py", "--methods", "at,sp,rkd,ft", "--peers", "torch", *SIZES, folder=tmp_path)
+    for method in ("at", "sp", "rkd", "ft"):
+        check_method(result["methods"][method], ["tfnoisekd", "torch"])
+    variances = [each["teacher_variance"] for each in result["methods"]["ft"]["first"].values()]
+    assert min(variances) > 0
+    assert result["versions"]["torch"] in shown and result["setting"]["torch_memory_format"] in shown
+
+
+def test_unlike_losses_are_not_compared(load):
+    first = {"tfnoisekd": {"loss": 1.0, "teacher_variance": None}, "torch": {"loss": 1.002, "teacher_variance": None}}
+    with pytest.raises(SystemExit, match="No comparison: the first loss of torch is 1.002, ours 1.0"):
+        load("train_step").check_agreement(first)
+    load("train_step").check_agreement({**first, "torch": {"loss": 1.0005, "teacher_variance": None}})
+    load("train_step").check_agreement({"tfnoisekd": first["tfnoisekd"], "keras_feature": first["torch"]})
+
+
+def test_without_torch_it_says_what_to_do(load, monkeypatch, capsys):
+    script = load("train_step")
+    monkeypatch.setattr(script.importlib.util, "find_spec", lambda name: None)
+    assert script.parse_arguments(["--peers", "keras"]).peers == ["keras"]
+    with pytest.raises(SystemExit):
+        script.parse_arguments([])
+    assert "pip install torch" in capsys.readouterr().err
+
+
+def test_a_worker_that_fails_says_why(load):
+    with pytest.raises(RuntimeError, match="No module named 'no_such_peer'"):
+        load("workers").Worker("no_such_peer")
+
+
+def test_the_page_shows_the_committed_result(load):
+    report = load("report")
+    result = json.loads(report.RESULT.read_text(encoding="utf-8"))
+    page = report.PAGE.read_text(encoding="utf-8")
+    assert report.rebuild(page, result) == page
+    assert set(result["methods"]) == set(report.METHODS)
+    for found in result["methods"].values():
+        assert found == {**found, **report.compare(found["seconds"], result["setting"]["batch_size"])}
 
 
 @pytest.mark.slow
