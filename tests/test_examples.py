@@ -58,7 +58,8 @@ def test_keras_applications(example, backbone, tmp_path, monkeypatch, capsys):
     outputs = reloaded.predict(images, verbose=0)
     np.testing.assert_allclose(outputs, student.predict(images, verbose=0), rtol=1e-5, atol=1e-6)
     accuracy = np.mean(outputs.argmax(axis=1) == labels)
-    assert backbone != "small" or accuracy > 0.25  # chance is 0.1; one epoch is too short to be above it
+    # Chance is 0.1, with a standard deviation of 0.016 over 360 images; one epoch is too short to be above it.
+    assert backbone != "small" or accuracy > 0.16
     assert f"{accuracy:.3f}" == re.search(r"student distilled +(\S+)", printed)[1]
     assert float(re.search(r"standard deviation of the noise: (\S+)", printed)[1]) == pytest.approx(0.05, rel=0.02)
 
