@@ -41,6 +41,9 @@ setup(
         "ai-edge-litert>=1.0",  # runs the TFLite file that was written (tf.lite.Interpreter is deprecated for it)
         "scikit-learn>=1.4",  # the embedded digits: real scans that need no download
         "pillow>=10.0",  # reads JPEG and PNG folders, resizes images
+        "opencv-python-headless>=4.9",  # blurs, warps and JPEG of the corruptions
+        "scipy>=1.11",  # exact binomial bounds of certified robustness, zooms and filters of the corruptions
+        "loky>=3.4",  # processes that make corrupted images, started afresh and safe beside TensorFlow
         "numpy>=1.26",  # batches, augmentation and metrics
         "pydantic>=2.6",  # typed, strict configuration
         "pyyaml>=6.0",  # configuration files

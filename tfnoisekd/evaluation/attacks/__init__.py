@@ -1,0 +1,1 @@
+"""Attacks: what `evaluation.adversarial` is made of."""
