@@ -75,6 +75,9 @@ def test_reliability_and_the_largest_gap_by_hand():
     assert bins[2] == pytest.approx({"n": 2, "confidence": 0.65, "accuracy": 0.5})
     assert bins[3] == pytest.approx({"n": 3, "confidence": 2.6 / 3, "accuracy": 1.0})
     assert calibration.maximum_calibration_error(logits, labels, num_bins=4) == pytest.approx(0.15)
+    # Among four more, all in the first bins and half of them right, the one image in (0.5, 0.75] has the largest gap.
+    logits, labels = logits_of([0.5] * 4 + [0.6]), [0, 1, 0, 1, 1]
+    assert calibration.maximum_calibration_error(logits, labels, num_bins=4) == pytest.approx(0.6)
 
 
 def test_a_confidence_on_an_edge_belongs_to_the_lower_bin():

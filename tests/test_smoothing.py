@@ -266,6 +266,9 @@ def test_evaluate_is_made_of_certificates_and_predictions_and_is_json(model, ima
         count = sum(c == label and r >= radius for c, label, r in zip(classes, labels, radii, strict=True))
         expected = {"radius": radius, "accuracy": count / 24, "interval": list(wilson_interval(count, 24))}
         assert row == expected
+    largest = radii[classes == labels].max()
+    reached = smoothing.evaluate(model, split_of(images, labels), radii=[largest], **settings)["certified_accuracy"]
+    assert reached[0]["accuracy"] == np.mean((classes == labels) & (radii == largest)) > 0
     accuracies = [row["accuracy"] for row in results["certified_accuracy"]]
     assert accuracies[0] > accuracies[1] > accuracies[2] >= accuracies[3] == 0
     assert results["abstention_rate"] == np.mean(classes == -1) > 0
