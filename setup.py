@@ -43,6 +43,7 @@ setup(
         "pillow>=10.0",  # reads JPEG and PNG folders, resizes images
         "opencv-python-headless>=4.9",  # blurs, warps and JPEG of the corruptions
         "scipy>=1.11",  # exact binomial bounds of certified robustness, zooms and filters of the corruptions
+        "matplotlib>=3.8",  # figures of an evaluation, PNG and SVG
         "loky>=3.4",  # processes that make corrupted images, started afresh and safe beside TensorFlow
         "numpy>=1.26",  # batches, augmentation and metrics
         "pydantic>=2.6",  # typed, strict configuration
@@ -52,7 +53,11 @@ setup(
         "rich>=13.0",  # tables and the progress bar of the command line
     ],
     extras_require={
+        "robust": [
+            "adversarial-robustness-toolbox>=1.19",  # APGD and Square on TensorFlow, beside cleverhans' PGD
+        ],
         "test": [
+            "adversarial-robustness-toolbox>=1.19",  # the tests attack with it
             "pytest>=8.0",  # the test runner
             "pytest-xdist>=3.7",  # spreads the tests over the cores
             "jax>=0.4.36",  # the second backend that the mathematics is tested on

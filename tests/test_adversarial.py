@@ -319,6 +319,27 @@ def test_a_sweep_gives_what_single_evaluations_give(network, case):
     assert one == rows[3]
 
 
+def test_an_interrupted_sweep_goes_on_where_it_was(network, case, monkeypatch):
+    monkeypatch.setattr(pgd, "SAVE_EVERY", 0)
+    options = {"epsilon": ["8/255", 0.12], "steps": [2, 4], "step_size": 0.01, "restarts": 3, "batch_size": 10}
+    batches, saved, seen = [], {}, []
+    whole = adversarial.sweep(network, case, progress=lambda *now: batches.append(now), **options)
+
+    def stop(decided, total):
+        seen.append(decided)
+        if len(seen) == len(batches) // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        adversarial.sweep(network, case, progress=stop, done=saved, **options)
+    saved, after = json.loads(json.dumps(saved)), []
+    assert adversarial.sweep(network, case, progress=lambda *now: after.append(now), done=saved, **options) == whole
+    assert after == batches[len(batches) // 2 :]
+    again = []
+    assert adversarial.sweep(network, case, progress=lambda *now: again.append(now), done=saved, **options) == whole
+    assert again == []  # all was there
+
+
 def test_results_are_json_and_say_how_they_were_made(network, case):
     seen = []
     options = {"epsilon": "3/255", "restarts": 2, "steps": 2, "seed": 9, "batch_size": 10, "limit": 20}

@@ -10,6 +10,7 @@ from PIL import Image
 from tfnoisekd.data import Split
 from tfnoisekd.evaluation import corruptions
 from tfnoisekd.evaluation.accuracy import wilson_interval
+from tfnoisekd.evaluation.attacks import examples
 from tfnoisekd.evaluation.corruptions import BENCHMARK, NAMES, SEVERITIES, corrupt, evaluate, parallel
 from tfnoisekd.evaluation.corruptions.alignment import align
 from tfnoisekd.evaluation.corruptions.archives import TFDS_NAMES, Files
@@ -235,7 +236,7 @@ def test_a_classifier_that_is_never_right_has_no_natural_robustness():
 def test_the_two_means_are_over_19_and_15(everything):
     split, _ = everything
     done = {}
-    evaluate(by_brightness(-1.0), split, CLASSES, progress=lambda key, result: done.update({key: result}))
+    evaluate(by_brightness(-1.0), split, CLASSES, done=done)
     extra = {name for name in NAMES if name not in BENCHMARK}
     for key, result in done.items():
         result["accuracy"] = 1.0 if key.rpartition("_")[0] in extra else 0.5
@@ -261,22 +262,21 @@ def test_what_was_stopped_goes_on_where_it_was(photographs):
     model = by_brightness(0.45, (32, 32, 3))
     saved, seen = {}, []
 
-    def stop_after_three(key, result):
-        saved[key] = result
-        if len(saved) == 3:
+    def stop_after_three(done, total):
+        if done == 3:
             raise KeyboardInterrupt
 
     options = {"corruptions": ["snow", "frost", "contrast"], "severities": [1, 3]}
     with pytest.raises(KeyboardInterrupt):
-        evaluate(model, split, CLASSES, **options, progress=stop_after_three)
+        evaluate(model, split, CLASSES, **options, done=saved, progress=stop_after_three)
     assert list(saved) == ["snow_1", "snow_3", "frost_1"]
     saved = json.loads(json.dumps(saved))
-    again = evaluate(model, split, CLASSES, **options, done=saved, progress=lambda key, _: seen.append(key))
-    assert seen == ["frost_3", "contrast_1", "contrast_3"]
-    assert again == evaluate(model, split, CLASSES, **options)
     for other in ({"seed": 1}, {"limit": 16}):
         with pytest.raises(ValueError, match=r"`done` must hold results of this evaluation.*start anew"):
             evaluate(model, split, CLASSES, **options, **other, done=saved)
+    again = evaluate(model, split, CLASSES, **options, done=saved, progress=lambda *now: seen.append(now))
+    assert seen == [(4, 6), (5, 6), (6, 6)]
+    assert again == evaluate(model, split, CLASSES, **options)
 
 
 def test_prediction_is_compiled_once(photographs):
@@ -303,7 +303,8 @@ def test_a_limit_takes_examples_from_the_whole_split_as_they_are_there(photograp
     labels = (np.arange(32) >= 16).astype(np.int64)  # sorted by class
     model = by_brightness(0.45, (32, 32, 3))
     few = evaluate(model, Split(photographs, labels), CLASSES, ["fog"], [3], limit=4)
-    taken = [0, 8, 16, 24]
+    taken = examples.stratified(labels, 4, 0)
+    assert labels[taken].tolist() == [0, 0, 1, 1]
     made = corrupt(photographs, "fog", 3)[taken]
     right = (made.mean(axis=(1, 2, 3)) / 255 > 0.45) == labels[taken]
     assert (few["n"], few["mean_accuracy"]) == (4, right.mean())
@@ -316,7 +317,8 @@ def test_arguments_that_do_not_fit(photographs, tmp_path):
         ({"corruptions": ["fog", "fog"]}, r"`corruptions` must hold at least one name, and each once"),
         ({"severities": [0, 1]}, r"`severities` must be whole numbers from 1 to 5. Received: 0"),
         ({"severities": []}, r"`severities` must hold at least one"),
-        ({"limit": 0}, r"`limit` must be a number of examples, at least 1"),
+        ({"limit": 0}, r"`limit` must be an integer of at least 1"),
+        ({"limit": 3}, r"`limit` must be at most 2"),
         ({"workers": 0}, r"`workers` must be a number of processes, at least 1"),
         ({"batch_size": 0}, r"`batch_size` must be an integer of at least 1"),
         ({"source": "cifar10c"}, r"`source` must be None .*'folder:PATH'.*'tfds'.*Received: 'cifar10c'"),

@@ -49,7 +49,7 @@ def test_keras_applications(example, backbone, tmp_path, monkeypatch, capsys):
     if backbone == "small":
         monkeypatch.setattr(keras.applications, "MobileNetV2", small_backbone)
     module = example("keras_applications")
-    epochs = ["--teacher-epochs", "5", "--epochs", "8"] if backbone == "small" else ["--teacher-epochs=1", "--epochs=1"]
+    epochs = ["--teacher-epochs", "3", "--epochs", "6"] if backbone == "small" else ["--teacher-epochs=1", "--epochs=1"]
     student = module.main([*epochs, "--output", str(tmp_path / "student.keras")])
     printed = capsys.readouterr().out
     *_, test = module.load_data()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tfnoisekd.evaluation import smoothing
+from tfnoisekd.evaluation import noisy_votes, smoothing
 from tfnoisekd.evaluation.accuracy import wilson_interval
 
 SHAPE, SIGMA = (3, 3, 1), 0.25
@@ -154,7 +154,7 @@ def test_noise_is_normal_and_not_clipped():
 
 
 def test_the_class_is_guessed_from_other_noise_than_its_share_is_measured_with(model, images):
-    votes = smoothing._votes(model, images, None, (1000, 1000), SIGMA, 0, 500, None)
+    votes = noisy_votes.count(model, images, None, (1000, 1000), sigma=SIGMA, seed=0, batch_size=500)
     share = stats.norm.cdf(distances(images) / SIGMA)
     deviations = (votes[:, :, 1] - 1000 * share) / np.sqrt(1000 * share * (1 - share))
     varied = (share > 0.05) & (share < 0.95)
@@ -205,7 +205,7 @@ def test_one_compilation_serves_all_settings_and_new_weights(images):
     model.set_weights([-weight for weight in model.get_weights()])
     flipped = smoothing.certify(model, images[:5], sigma=SIGMA, n=100, batch_size=40)
     np.testing.assert_array_equal(flipped.votes, first.votes[:, ::-1])
-    assert [shape[0] for shape in shapes if shape[0] != smoothing.BLOCK] == [40]  # a block checks the model's output
+    assert [shape[0] for shape in shapes if shape[0] != noisy_votes.BLOCK] == [40]  # a block checks the model's output
 
 
 def test_a_model_is_not_kept_alive(images):
@@ -284,6 +284,24 @@ def test_evaluate_is_made_of_certificates_and_predictions_and_is_json(model, ima
     assert (results["n_images"], results["limit"], results["backend"]) == (24, None, keras.backend.backend())
     assert done == [(i, 24) for i in range(1, 25)]
     assert json.loads(json.dumps(results, allow_nan=False)) == results
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(model, images, monkeypatch):
+    monkeypatch.setattr(noisy_votes, "PART", 5)
+    split, settings = split_of(images, np.repeat([0, 1], 12)), {"sigma": SIGMA, "n0": 20, "n": 60, "alpha": 0.01}
+    saved = {}
+
+    def stop(number, total):
+        if number == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        smoothing.evaluate(model, split, progress=stop, done=saved, **settings)
+    assert list(saved) == ["votes_0", "votes_5"]
+    saved, seen = json.loads(json.dumps(saved)), []
+    results = smoothing.evaluate(model, split, progress=lambda *now: seen.append(now[0]), done=saved, **settings)
+    assert seen == [5, 10, *range(11, 25)]
+    assert results == smoothing.evaluate(model, split, **settings)
 
 
 def test_evaluate_takes_a_subset_of_each_class_whose_noise_is_that_of_the_whole(model, images):

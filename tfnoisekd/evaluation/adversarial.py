@@ -37,6 +37,7 @@ def evaluate(
     batch_size=256,
     limit=None,
     progress=None,
+    done=None,
 ):
     """The accuracy of a model under PGD, ready for JSON.
 
@@ -61,6 +62,8 @@ def evaluate(
         batch_size: Images per step, at most.
         limit: Number of examples to attack, the same share of each class; None for all.
         progress: Function of (number of examples that are decided, number of examples), called after every batch.
+        done: Mapping with what an interrupted evaluation of the same arguments has found, which goes on from there, to
+            the same result; what is found now is added, in values ready for JSON.
 
     Returns:
         A dict of plain Python values: `n`; `clean_accuracy` and `robust_accuracy`, shares of the n, with
@@ -91,6 +94,7 @@ def evaluate(
         batch_size=batch_size,
         limit=limit,
         progress=progress,
+        done=done,
     )[0]
 
 
@@ -108,6 +112,7 @@ def sweep(
     batch_size=256,
     limit=None,
     progress=None,
+    done=None,
 ):
     """`evaluate` for every epsilon and number of steps, such as the columns of Tables 4 and 5, in less time.
 
@@ -117,7 +122,7 @@ def sweep(
     Args:
         epsilon: One or several.
         steps: One or several.
-        progress: As in `evaluate`; counts to n for each epsilon.
+        progress: As in `evaluate`; counts to n times the number of epsilons.
 
         The others are those of `evaluate`.
 
@@ -138,8 +143,9 @@ def sweep(
     target = pgd.aim(model, chosen, batch_size)
     shared = {"batch_size": batch_size, "limit": None if limit is None else int(limit), "indices_sha256": chosen.digest}
     results, levels = [], sorted(set(steps))
-    for settings in choices:
-        broken_by, strength = pgd.run(target, settings, levels, batch_size, progress)
+    for number, settings in enumerate(choices):
+        watch = progress and _counted(progress, number, len(choices))
+        broken_by, strength = pgd.run(target, settings, levels, batch_size, watch, done=done)
         for each in steps:
             level = levels.index(each)
             results.append(_report(broken_by[level], strength[level], settings, each) | shared)
@@ -191,6 +197,11 @@ def attack(
     adversarial = np.concatenate(list(accuracy.unit_batches(images, batch_size)))
     broken_by, _ = pgd.run(target, settings, [steps], batch_size, progress, adversarial)
     return adversarial, broken_by[0] < restarts
+
+
+def _counted(progress, number, of):
+    """The progress of the attack of some number, as a part of all."""
+    return lambda decided, n: progress(number * n + decided, of * n)
 
 
 def _settings(norm, epsilon, step_size, restarts, iterate, seed):

@@ -5,26 +5,21 @@ The smoothed classifier gives the class that a model puts most noisy copies of a
 """
 
 import math
-import weakref
 from numbers import Integral, Real
 from typing import NamedTuple
 
 import keras
 import numpy as np
-from keras import ops
 from scipy.special import betainc, betaincinv, ndtri
 
 from tfnoisekd.data.splits import check_seed
-from tfnoisekd.evaluation import accuracy, calibration
+from tfnoisekd.evaluation import accuracy, calibration, noisy_votes
 from tfnoisekd.evaluation.attacks import examples
 from tfnoisekd.evaluation.attacks.settings import check_count
 
 ABSTAIN = -1  # in place of a class, where the votes do not decide
-BLOCK = 20  # noisy copies drawn at once: the unit in which a batch is filled, whatever its size
 MOST_DRAWS = 2**24  # votes are summed in float32, which is exact up to here
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # those of the paper's tables for CIFAR-10
-
-_steps = weakref.WeakKeyDictionary()  # model -> {backend: compiled function}
 
 
 class Certificates(NamedTuple):
@@ -57,6 +52,7 @@ def evaluate(
     seed=0,
     limit=None,
     progress=None,
+    done=None,
 ):
     """The certified accuracy of a model's smoothed classifier at some radii, ready for JSON.
 
@@ -77,6 +73,8 @@ def evaluate(
         seed: Integer in [0, 2**32): decides the noise, and the subset.
         limit: Number of images, the same share of each class; None for all. The subset is that of `adversarial`.
         progress: Function of (number of images that are done, number of images), called after every image.
+        done: Mapping of parts that an interrupted evaluation of the same model, images and settings has finished; what
+            is finished now is added, in values ready for JSON.
 
     Returns:
         A dict of plain Python values: `n_images`; `certified_accuracy`, a list of {radius, accuracy, interval (Wilson,
@@ -96,9 +94,10 @@ def evaluate(
     """
     _check_radii(radii)
     chosen = examples.choose(split.images, split.labels, getattr(split, "indices", None), limit, seed)
-    labels = calibration.check_labels(chosen.labels, len(chosen.labels), _num_classes(model, chosen.images))
+    labels = calibration.check_labels(chosen.labels, len(chosen.labels), noisy_votes.num_classes(model, chosen.images))
     settings = {"sigma": sigma, "n0": n0, "n": n, "alpha": alpha, "batch_size": batch_size, "seed": seed}
-    classes, certified, _, votes = certify(model, chosen.images, indices=chosen.numbers, progress=progress, **settings)
+    watch = {"progress": progress, "done": done}
+    classes, certified, _, votes = certify(model, chosen.images, indices=chosen.numbers, **watch, **settings)
     reached, smoothed = np.where(classes == labels, certified, -1.0), _decide(votes, alpha)
     return {
         "n_images": len(labels),
@@ -116,7 +115,18 @@ def evaluate(
 
 
 def certify(
-    model, images, *, sigma, n0=100, n=10_000, alpha=0.001, batch_size=500, seed=0, indices=None, progress=None
+    model,
+    images,
+    *,
+    sigma,
+    n0=100,
+    n=10_000,
+    alpha=0.001,
+    batch_size=500,
+    seed=0,
+    indices=None,
+    progress=None,
+    done=None,
 ):
     """The class of each image and the l2 radius within which it is certified: CERTIFY of the paper.
 
@@ -142,7 +152,8 @@ def certify(
     >>> classes, radii, _, _ = certify(student, dataset.test.images[:100], sigma=0.25)
     """
     _check_settings(sigma, alpha, seed, batch_size, n0=n0, n=n)
-    guesses, votes = _votes(model, images, indices, (n0, n), sigma, seed, batch_size, progress)
+    options = {"sigma": sigma, "seed": seed, "batch_size": batch_size, "progress": progress, "done": done}
+    guesses, votes = noisy_votes.count(model, images, indices, (n0, n), **options)
     guess = guesses.argmax(axis=1)
     bounds = lower_bound(votes[np.arange(len(guess)), guess], n, alpha)
     return Certificates(np.where(bounds > 0.5, guess, ABSTAIN), _radius(bounds, sigma), bounds, votes)
@@ -169,7 +180,8 @@ def predict(model, images, *, sigma, n=10_000, alpha=0.001, batch_size=500, seed
     >>> predict(student, dataset.test.images[:100], sigma=0.25, n=1_000)
     """
     _check_settings(sigma, alpha, seed, batch_size, n=n)
-    return _decide(_votes(model, images, indices, (0, n), sigma, seed, batch_size, progress)[1], alpha)
+    options = {"sigma": sigma, "seed": seed, "batch_size": batch_size, "progress": progress}
+    return _decide(noisy_votes.count(model, images, indices, (0, n), **options)[1], alpha)
 
 
 def lower_bound(successes, n, alpha):
@@ -203,106 +215,6 @@ def _share(hits, name, interval):
     return {name: count / len(hits), interval: list(accuracy.wilson_interval(count, len(hits)))}
 
 
-def _votes(model, images, indices, draws, sigma, seed, batch_size, progress):
-    """How many noisy copies of each image a model puts into each class, at two stages with independent noise.
-
-    The class is guessed at the first, and its share measured at the second; `draws` are their numbers of copies.
-    Returns int64 (2, n, num_classes).
-    """
-    indices = _check_indices(indices, len(images))
-    num_classes, step = _num_classes(model, images), _step(model)
-    # Columns: seed, image, stage, number of the block (these four decide its noise), and how many copies of it count.
-    blocks = [(seed, 0, k, b, min(BLOCK, of - b * BLOCK)) for k, of in enumerate(draws) for b in range(-(-of // BLOCK))]
-    size = min(batch_size // BLOCK, len(blocks))
-    blocks += [(seed, 0, 0, 0, 0)] * (-len(blocks) % size)  # the last batch has the size of the others
-    blocks, votes = np.array(blocks, np.uint32), []
-    for index, image in zip(indices, accuracy.unit_batches(images, 1), strict=True):
-        blocks[:, 1] = index
-        image, state = ops.convert_to_tensor(image), (ops.zeros((2, num_classes)), ops.zeros(()))
-        for batch in np.split(blocks, len(blocks) // size):  # nothing leaves the device until the image is done
-            state = step(state, image, ops.convert_to_tensor(sigma, "float32"), ops.convert_to_tensor(batch))
-        _check_finite(model, int(state[1]), sum(draws))
-        votes.append(ops.convert_to_numpy(state[0]).astype(np.int64))
-        if progress is not None:
-            progress(len(votes), len(images))
-    return np.stack(votes, axis=1)
-
-
-def _step(model):
-    """The compiled function of a model; kept as long as the model lives, so that nothing is compiled twice."""
-    known, backend = _steps.setdefault(model, {}), keras.backend.backend()
-    if backend not in _COMPILERS:
-        raise ValueError(f"Smoothing needs KERAS_BACKEND=tensorflow or jax. Received: {backend}")
-    if backend not in known:
-        known[backend] = _COMPILERS[backend](weakref.ref(model))
-    return known[backend]
-
-
-def _count(call, noise, state, image, sigma, blocks):
-    """Adds some blocks of noisy copies to the state: (votes (2, num_classes), copies whose logits are not finite)."""
-    logits = ops.cast(call(ops.reshape(image + sigma * noise, (-1, *image.shape[1:]))), "float32")
-    num_classes, sizes = logits.shape[1], ops.cast(blocks[:, 4], "int32")
-    counts = ops.cast(ops.arange(BLOCK) < sizes[:, None], "float32")[..., None]
-    votes = ops.reshape(ops.one_hot(ops.argmax(logits, axis=1), num_classes), (-1, BLOCK, num_classes))
-    broken = ops.reshape(ops.cast(~ops.all(ops.isfinite(logits), axis=1), "float32"), (-1, BLOCK, 1))
-    stages = ops.one_hot(ops.cast(blocks[:, 2], "int32"), 2)[..., None]
-    votes = ops.sum(stages * ops.sum(counts * votes, axis=1)[:, None], axis=0)  # sums of whole numbers: exact
-    return state[0] + votes, state[1] + ops.sum(counts * broken)
-
-
-def _compile_for_tensorflow(owner):
-    import tensorflow as tf
-
-    @tf.function(autograph=False)
-    def step(state, image, sigma, blocks):
-        def normal(words):
-            return tf.random.stateless_normal((BLOCK, *image.shape[1:]), words, alg="philox")
-
-        words = tf.bitcast(tf.reshape(blocks[:, :4], (-1, 2, 2)), tf.int64)
-        noise = tf.map_fn(normal, words, fn_output_signature=tf.float32)
-        return _count(lambda images: owner()(images, training=False), noise, state, image, sigma, blocks)
-
-    return step
-
-
-def _compile_for_jax(owner):
-    import jax
-
-    @jax.jit
-    def step(values, state, image, sigma, blocks):
-        def normal(words):
-            key = jax.random.key(words[0], impl="threefry2x32")
-            for word in words[1:4]:
-                key = jax.random.fold_in(key, word)
-            return jax.random.normal(key, (BLOCK, *image.shape[1:]), "float32")
-
-        def call(images):
-            with keras.StatelessScope(state_mapping=list(zip(owner().variables, values, strict=True))):
-                return owner()(images, training=False)
-
-        return _count(call, jax.vmap(normal)(blocks), state, image, sigma, blocks)
-
-    return lambda *arguments: step([variable.value for variable in owner().variables], *arguments)
-
-
-_COMPILERS = {"tensorflow": _compile_for_tensorflow, "jax": _compile_for_jax}
-
-
-def _num_classes(model, images):
-    """The number of classes of a model, or a ValueError if it cannot classify these images."""
-    accuracy.check_images(images, accuracy.image_shape(model))
-    if not model.built:  # a subclassed model has no weights before its first call
-        model(np.zeros((1, *np.shape(images)[1:]), "float32"))
-    output = model.compute_output_spec(keras.KerasTensor((BLOCK, *np.shape(images)[1:]), "float32"))
-    shape = getattr(output, "shape", None)
-    if shape is None or len(shape) != 2 or shape[1] is None or shape[1] < 2:
-        raise ValueError(
-            "`model` must give one output (batch, num_classes) with at least 2 classes: a single one would win every "
-            f"vote. Received: {output}"
-        )
-    return shape[1]
-
-
 def _check_settings(sigma, alpha, seed, batch_size, **draws):
     check_seed(seed, "seed")
     sigma_hint = "take the stddev that the model was trained with, in units of images in [0, 1]"
@@ -314,33 +226,14 @@ def _check_settings(sigma, alpha, seed, batch_size, **draws):
         check_count(name, value)
         if value > MOST_DRAWS:
             raise ValueError(f"`{name}` must be at most {MOST_DRAWS}: more cannot be counted. Received: {name}={value}")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < BLOCK:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < noisy_votes.BLOCK:
         raise ValueError(
-            f"`batch_size` must be an integer of at least {BLOCK}, since noise is drawn in blocks of {BLOCK} images. "
+            f"`batch_size` must be an integer of at least {noisy_votes.BLOCK}, since noise is drawn in blocks of {noisy_votes.BLOCK} images. "
             f"Received: batch_size={batch_size!r}"
         )
-
-
-def _check_indices(indices, n):
-    indices = np.arange(n) if indices is None else np.asarray(indices)
-    whole = np.issubdtype(indices.dtype, np.integer) and indices.shape == (n,)
-    if not whole or ((indices < 0) | (indices >= 2**32)).any():
-        raise ValueError(
-            f"`indices` must be integers from 0 to 2**32 - 1 of shape ({n},), the number of each image. "
-            f"Received: dtype {indices.dtype} and shape {indices.shape}, starting with {indices.ravel()[:3].tolist()}"
-        )
-    return indices
 
 
 def _check_radii(radii):
     radii = np.asarray(radii)
     if radii.ndim != 1 or not len(radii) or not (np.isfinite(radii) & (radii >= 0)).all():
         raise ValueError(f"`radii` must be numbers of at least 0. Received: radii={radii!r}")
-
-
-def _check_finite(model, broken, draws):
-    if broken:
-        raise ValueError(
-            f"`model` must give finite logits under noise. Received: NaN or infinity from {model.name} for {broken} of "
-            f"{draws} noisy copies of an image; the training has diverged, or float16 overflows: compute in float32."
-        )

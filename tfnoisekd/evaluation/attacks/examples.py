@@ -34,13 +34,24 @@ def choose(images, labels, numbers=None, limit=None, seed=0):
     _check(images, labels, numbers)
     if limit is None:
         return Examples(images, labels, numbers)
+    places = positions(labels, limit, seed)
+    return Examples(images[places], labels[places], numbers[places])
+
+
+def positions(labels, limit, seed):
+    """Places of the examples to evaluate, sorted: all where `limit` is None, else those of `stratified`.
+
+    Raises:
+        ValueError: If `limit` is no number of examples, or above theirs.
+    """
+    if limit is None:
+        return np.arange(len(labels))
     check_count("limit", limit)
     if limit > len(labels):
         raise ValueError(
             f"`limit` must be at most {len(labels)}, the number of examples. Received: limit={limit}; None takes all."
         )
-    places = stratified(labels, limit, seed)
-    return Examples(images[places], labels[places], numbers[places])
+    return stratified(labels, limit, seed)
 
 
 def stratified(labels, limit, seed):

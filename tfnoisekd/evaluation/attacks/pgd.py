@@ -1,5 +1,6 @@
 """Projected gradient descent from several random starts, without work whose outcome is known."""
 
+import time
 import weakref
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from tfnoisekd.evaluation import accuracy, calibration
 from tfnoisekd.evaluation.attacks import starts
 from tfnoisekd.evaluation.attacks.schedule import Schedule
 
+SAVE_EVERY = 20  # seconds
 SUM_TOLERANCE = 1e-3  # how far the sum of a row of probabilities may be from 1
 _loops = weakref.WeakKeyDictionary()  # model -> {(backend, norm, image shape): compiled function}
 
@@ -55,7 +57,7 @@ def aim(model, chosen, batch_size):
     return Target(model, chosen.images, labels.astype(np.int32), chosen.numbers, logits.argmax(axis=1) == labels)
 
 
-def run(target, settings, steps, batch_size, progress=None, keep=None):
+def run(target, settings, steps, batch_size, progress=None, keep=None, done=None):
     """Attacks the images that are classified rightly, until each is broken or has survived all restarts.
 
     Args:
@@ -65,6 +67,8 @@ def run(target, settings, steps, batch_size, progress=None, keep=None):
         batch_size: Images per step, at most.
         progress: Function of (number of examples that are decided, n), called after every batch.
         keep: float32 array like the images, which gets the adversarial ones; where one number of steps is given.
+        done: Mapping with the state of an interrupted attack of the same arguments, which goes on from there; it gets
+            the state of this one, at least every `SAVE_EVERY` seconds and at the end, in values ready for JSON.
 
     Returns:
         (broken_by, strength): `Schedule.broken_by`, int (len(steps), n); and the sum of the absolute gradients that
@@ -74,7 +78,9 @@ def run(target, settings, steps, batch_size, progress=None, keep=None):
         ValueError: If no image gets a gradient, or gradients or logits are not finite.
     """
     schedule = Schedule(target.right, settings.restarts, len(steps), batch_size)
-    strength = np.zeros(schedule.broken_by.shape)
+    strength, key, saved = np.zeros(schedule.broken_by.shape), _key(settings, steps), time.monotonic()
+    if done and key in done:
+        schedule.state, strength = done[key], np.array(done[key]["strength"])
     while (batch := schedule.take()) is not None:
         examples, restarts, _ = batch
         for level, passed in enumerate(_passes(target, settings, steps, *batch)):
@@ -88,8 +94,11 @@ def run(target, settings, steps, batch_size, progress=None, keep=None):
             keep[examples[chosen]] = keras.ops.convert_to_numpy(images)[: len(examples)][chosen]
         if schedule.all_started():
             _check_gradients(target.model, strength[0, target.right])
+        decided = schedule.decided()
+        if done is not None and (decided == len(target.labels) or time.monotonic() - saved > SAVE_EVERY):
+            done[key], saved = {**schedule.state, "strength": strength.tolist()}, time.monotonic()
         if progress is not None:
-            progress(schedule.decided(), len(target.labels))
+            progress(decided, len(target.labels))
     return schedule.broken_by, strength
 
 
@@ -107,6 +116,10 @@ def backend_loop():
     else:
         raise ValueError(f"The attack needs the backend tensorflow or jax. Received: KERAS_BACKEND={backend}")
     return module
+
+
+def _key(settings, steps):
+    return f"pgd_{settings.norm}_{settings.epsilon!r}_{'_'.join(map(str, steps))}"
 
 
 def _passes(target, settings, steps, examples, restarts, rows):

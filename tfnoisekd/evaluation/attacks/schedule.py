@@ -33,6 +33,15 @@ class Schedule:
         largest = min(batch_size, len(right))
         self._sizes = sorted({-(-largest // 2**halvings) for halvings in range(NUM_SIZES)})
 
+    @property
+    def state(self):
+        """What has been done so far, ready for JSON; set on a schedule of the same arguments, it goes on from there."""
+        return {"broken_by": self.broken_by.tolist(), "next": self._next.tolist()}
+
+    @state.setter
+    def state(self, state):
+        self.broken_by, self._next = np.array(state["broken_by"]), np.array(state["next"])
+
     def take(self):
         """(examples, restarts, rows) of the next batch, or None at the end.
 

@@ -1,11 +1,10 @@
 """Accuracy on corrupted images, and how much of it is owed to answers that were right before."""
 
-from numbers import Integral
-
 import numpy as np
 
 from tfnoisekd.data.splits import check_seed
 from tfnoisekd.evaluation.accuracy import predict_logits, wilson_interval
+from tfnoisekd.evaluation.attacks import examples
 from tfnoisekd.evaluation.calibration import check_labels
 from tfnoisekd.evaluation.corruptions.catalog import SEVERITIES, check_names, check_severities
 from tfnoisekd.evaluation.corruptions.results import key_of, set_result, summarize
@@ -40,20 +39,20 @@ def evaluate(
         class_names: One name for each class, in the order of the logits.
         corruptions: Names among `NAMES`; None for all 19.
         severities: Whole numbers from 1 to 5.
-        seed: Of the draws of images made on the fly, in [0, 2**32).
+        seed: Of the draws of images made on the fly, and of the subset, in [0, 2**32).
         batch_size: Images per forward pass.
         workers: Processes that make images, which changes nothing but the time; None for one a core, or none where
             there are few images.
-        limit: Evaluate this many examples, spread evenly over the split; None for all.
+        limit: Number of examples, the same share of each class; None for all. The subset is that of `adversarial`.
         source: None makes images on the fly from those of the split, by CIFAR-10-C's constants; "folder:PATH" reads
             the published files of CIFAR-10-C, "tfds" the data sets `cifar10_corrupted` of TensorFlow Datasets, in both
             of which the split must be CIFAR-10's test images, in any order.
         data_dir: Folder of prepared data sets, for source="tfds"; None for TFDS's own default.
         frost: Folder of the photographs of frost that CIFAR-10-C used, for images made on the fly; None for drawn ones.
-        progress: Called after each set that was evaluated as `progress(key, result)`, with a key such as "fog_3" and a
-            dict for JSON: what `done` takes.
-        done: Dict of such results, which are taken over instead of evaluated again: `evaluate` goes on where it was
-            stopped. They must be of the same split, limit, source, seed and model.
+        progress: Function of (number of sets that are done, number of sets), called after each set.
+        done: Mapping of the results of sets, with keys such as "fog_3", that an interrupted evaluation has finished;
+            those are taken over, and what is finished now is added. They must be of the same split, limit, source,
+            seed and model.
 
     Returns:
         A dict ready for JSON: `n`, `clean_accuracy` and its interval (Wilson, 95%), what `results.summarize` returns
@@ -72,17 +71,18 @@ def evaluate(
     names, severities = check_names(corruptions), check_severities(severities)
     check_seed(seed, "seed")
     sets = [(name, severity) for name in names for severity in severities]
-    positions = _positions(split, class_names, limit)
+    positions = _positions(split, class_names, limit, seed)
     images, labels = split.images[positions], split.labels[positions]
     options = {"seed": seed, "frost": frost, "workers": workers, "data_dir": data_dir}
     opened = open_source(source, split, positions, sets, **options)
     right = _classes(model, images, class_names, batch_size) == labels
-    results = _taken_over(done, sets, right, opened.settings)
+    results = {} if done is None else done
+    _check_taken_over(results, sets, right, opened.settings)
     missing = [pair for pair in sets if key_of(*pair) not in results]
-    for key, classes in _classes_of_sets(model, opened, missing, len(labels), batch_size):
+    for number, (key, classes) in enumerate(_classes_of_sets(model, opened, missing, len(labels), batch_size), 1):
         results[key] = set_result(classes == labels, right, opened.settings)
         if progress is not None:
-            progress(key, results[key])
+            progress(len(sets) - len(missing) + number, len(sets))
     settings = {"corruptions": list(names), "severities": list(severities), "limit": limit, "batch_size": batch_size}
     return {
         "n": len(labels),
@@ -94,8 +94,8 @@ def evaluate(
     }
 
 
-def _positions(split, class_names, limit):
-    """Which examples are evaluated: all, or `limit` of them at even distances, since splits may be sorted by class."""
+def _positions(split, class_names, limit, seed):
+    """Which examples are evaluated: all, or the same share of each class."""
     n = len(split.labels)
     if n == 0 or len(split.images) != n:
         raise ValueError(
@@ -103,11 +103,7 @@ def _positions(split, class_names, limit):
             f"Received: {len(split.images)} images and {n} labels"
         )
     check_labels(split.labels, n, len(class_names))
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1):
-        raise ValueError(
-            f"`limit` must be a number of examples, at least 1, or None for all. Received: limit={limit!r}"
-        )
-    return np.arange(n) if limit is None or limit >= n else np.arange(limit) * n // limit
+    return examples.positions(split.labels, limit, seed)
 
 
 def _classes_of_sets(model, source, sets, n, batch_size):
@@ -138,15 +134,13 @@ def _classes(model, images, class_names, batch_size):
     return logits.argmax(axis=1)
 
 
-def _taken_over(done, sets, right, settings):
-    """The results of `done` that belong to this evaluation, as a new dict."""
+def _check_taken_over(done, sets, right, settings):
+    """Raises a ValueError if results of `done` do not belong to this evaluation."""
     wanted = {"n": len(right), "clean_correct": int(right.sum()), **settings}
-    found = {key: done[key] for key in (key_of(*pair) for pair in sets) if key in (done or {})}
-    for key, result in found.items():
-        got = {name: result.get(name) for name in wanted}
+    for key in (key_of(*pair) for pair in sets):
+        got = {name: done[key].get(name) for name in wanted} if key in done else wanted
         if got != wanted:
             raise ValueError(
                 f"`done` must hold results of this evaluation, with {wanted}. Received: {key!r} with {got}; "
                 "start anew without it"
             )
-    return found
