@@ -33,7 +33,7 @@ SOURCES = (
     Source("digits", "scans of handwritten digits, 16x16x1, 10 classes; part of scikit-learn", False, "digits"),
     Source("cifar10", "CIFAR-10 photos, 32x32x3, 10 classes; short for tfds:cifar10", True, "cifar10"),
     Source("svhn", "Street View house numbers, 32x32x3, 10 classes; short for tfds:svhn_cropped", True, "svhn"),
-    Source("tfds:NAME", "any image classification set of TensorFlow Datasets", True, "tfds:cifar100"),
+    Source("tfds:NAME", "any image classification set of TensorFlow Datasets; cinic10 too", True, "tfds:cifar100"),
     Source("folder:PATH", "JPEG or PNG files in [train/ and test/] class sub-folders", False, "folder:photos"),
     Source("npz:PATH", "arrays `images` and `labels` [`images_test`, `labels_test`]", False, "npz:photos.npz"),
 )
@@ -117,8 +117,7 @@ def load(
     if corruption_file is not None:  # before the images: what is wrong with it shows at once
         human = human_labels.read(corruption_file, corruption_kind, label_corruption, unsafe=unsafe)
     options = {"data_dir": data_dir, "image_size": image_size, "skip_bad_images": skip_bad_images, "unsafe": unsafe}
-    read, takes = READERS[kind]
-    raw = read(*([place] if place else []), **{option: options[option] for option in takes})
+    raw = _read(READERS[kind], place, options)
     _check_classes(name, raw)
     if human is not None:
         human.check_fits(raw.train, len(raw.class_names))
@@ -128,6 +127,46 @@ def load(
     divisor, flip = AUGMENTATION.get(full_name, DEFAULT_AUGMENTATION)
     padding = min(train.images.shape[1:3]) // divisor if divisor else 0
     return ImageData(name, train, validation, test, raw.class_names, padding, flip, corrupted)
+
+
+def load_for_testing(name, *, data_dir=None, image_size=None, skip_bad_images=False, unsafe=False):
+    """Loads all images of a data set that are meant for testing: those to judge a model on that another set trained.
+
+    Where the source has a test part, these are its images. Where it has none (an `npz:` file with `images` and `labels`
+    only, a `folder:` of class folders), nothing is held out: they are all its images. Of a `tfds:` set only the one
+    split is read: `test`, else `validation`, else `train`; a configuration without a `train` split will do.
+
+    Args: As those of `load`.
+
+    Returns:
+        (`Split`, class names, part): part says which images these are, `test`, `all` or the name of the `tfds:` split.
+
+    Raises:
+        ValueError, OSError: As `load` does.
+
+    Example:
+
+    >>> split, class_names, part = load_for_testing("digits")
+    >>> len(split), len(class_names), part
+    (360, 10, 'test')
+    """
+    _, kind, place = _parse(name)
+    check_image_size(image_size)
+    options = {"data_dir": data_dir, "image_size": image_size, "skip_bad_images": skip_bad_images, "unsafe": unsafe}
+    if kind == "tfds":
+        split, class_names, part = _read((tfds.read_for_testing, READERS[kind][1]), place, options)
+    else:
+        raw = _read(READERS[kind], place, options)
+        split, part = (raw.train, "all") if raw.test is None else (raw.test, "test")
+        class_names = raw.class_names
+    _check_names(name, class_names)
+    _check_test_labels(name, split, class_names)
+    return _resized(split, image_size), class_names, part
+
+
+def _read(reader, place, options):
+    read, takes = reader
+    return read(*([place] if place else []), **{option: options[option] for option in takes})
 
 
 def _parse(name):
@@ -163,19 +202,28 @@ def _check_classes(name, raw):
     names = raw.class_names
     if len(names) < 2:
         raise ValueError(f"A data set must have at least two classes. Received: {name!r} with {len(names)}")
-    if len(set(names)) < len(names):
-        twice = sorted({other for other in names if names.count(other) > 1})
-        raise ValueError(f"Class names must differ. Received: {name!r} with {', '.join(twice)} more than once")
+    _check_names(name, names)
     counts = np.bincount(raw.train.labels, minlength=len(names))
     if empty := [f"{label} ({names[label]})" for label in np.flatnonzero(counts == 0)]:
         raise ValueError(
             f"Every class must have a training example. Received: {name!r} with none in {len(empty)} of {len(names)} "
             f"classes: {', '.join(empty[:5])}{', ...' if len(empty) > 5 else ''}; number the classes without gaps"
         )
-    if raw.test is not None and raw.test.labels.max() >= len(names):
+    if raw.test is not None:
+        _check_test_labels(name, raw.test, names)
+
+
+def _check_names(name, names):
+    if len(set(names)) < len(names):
+        twice = sorted({other for other in names if names.count(other) > 1})
+        raise ValueError(f"Class names must differ. Received: {name!r} with {', '.join(twice)} more than once")
+
+
+def _check_test_labels(name, test, names):
+    if test.labels.max() >= len(names):
         raise ValueError(
             f"Test labels must be among the {len(names)} training classes. "
-            f"Received: {name!r} with the test label {raw.test.labels.max()}"
+            f"Received: {name!r} with the test label {test.labels.max()}"
         )
 
 

@@ -55,6 +55,21 @@ class Split:
         positions = None if self.indices is None else self.indices[indices]
         return Split(self.images[indices], self.labels[indices], positions)
 
+    @property
+    def fingerprint(self):
+        """SHA-256 (hex) over images and labels with their types and shapes; positions in the source do not count."""
+        digest = hashlib.sha256()
+        self.feed(digest)
+        return digest.hexdigest()
+
+    def feed(self, digest):
+        """Updates a digest of `hashlib` with images and labels."""
+        for array in (self.images, self.labels):
+            # Little-endian, so that the same data has the same fingerprint on every machine.
+            array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+            digest.update(f"{array.dtype.str}{array.shape};".encode())
+            digest.update(array)
+
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
@@ -107,11 +122,8 @@ class ImageData:
         for part in ("train", "validation", "test"):
             split = getattr(self, part)
             digest.update(f"{part}:{split is not None};".encode())
-            for array in () if split is None else (split.images, split.labels):
-                # Little-endian, so that the same data has the same fingerprint on every machine.
-                array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-                digest.update(f"{array.dtype.str}{array.shape};".encode())
-                digest.update(array)
+            if split is not None:
+                split.feed(digest)
         return digest.hexdigest()
 
 

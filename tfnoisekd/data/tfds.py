@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import importlib
 import os
 import re
 import threading
@@ -13,6 +14,8 @@ from tfnoisekd.data.pixels import resize, resize_one
 
 NETWORK_SECONDS = 5  # how long a download site may take to answer; TFDS itself would retry for minutes
 READ_BATCH = 1024
+TEST_SPLITS = ("test", "validation", "train")  # from the most to the least meant for testing
+OWN = {"cinic10": "tfnoisekd.data.cinic10"}  # data sets whose builder is ours; importing the module registers it
 
 
 def read(name, *, data_dir=None, image_size=None):
@@ -33,25 +36,42 @@ def read(name, *, data_dir=None, image_size=None):
         OSError: If downloading, preparing or reading it fails.
         ImportError: If TensorFlow or TensorFlow Datasets is missing.
     """
+    tf, tfds, builder, keys = _open(name, data_dir, image_size)
+    if "train" not in builder.info.splits:
+        raise ValueError(
+            f"`tfds:{name}` must have a `train` split. Received: {', '.join(builder.info.splits) or 'none'}"
+        )
+    train, test = (
+        _split(tf, tfds, builder, part, keys, image_size) if part in builder.info.splits else None
+        for part in ("train", "test")
+    )
+    return RawData(train, test, tuple(builder.info.features[keys[1]].names))
+
+
+def read_for_testing(name, *, data_dir=None, image_size=None):
+    """Reads only the split that tests: the first there is of `test`, `validation` and `train`.
+
+    Args and errors are those of `read`, but that no `train` split is needed.
+
+    Returns:
+        (split, class names, what the split is called).
+    """
+    tf, tfds, builder, keys = _open(name, data_dir, image_size)
+    parts = [part for part in TEST_SPLITS if part in builder.info.splits]
+    if not parts:
+        raise ValueError(
+            f"`tfds:{name}` must have one of the splits {', '.join(TEST_SPLITS)}. "
+            f"Received: {', '.join(builder.info.splits) or 'none'}"
+        )
+    return _split(tf, tfds, builder, parts[0], keys, image_size), tuple(builder.info.features[keys[1]].names), parts[0]
+
+
+def _open(name, data_dir, image_size):
     tf, tfds = _import(name)
     builder = _builder(tfds, name, data_dir)
     image_key, label_key = _keys(tfds, name, builder.info, image_size)
     id_key = "id" if isinstance(dict(builder.info.features.items()).get("id"), tfds.features.Text) else None
-    parts = {}
-    for part in ("train", "test"):
-        if part in builder.info.splits:
-            try:
-                parts[part] = _split(tfds, builder, part, (image_key, label_key, id_key), image_size)
-            except tf.errors.OpError as error:
-                raise OSError(
-                    f"The prepared data set in {builder.data_dir} is damaged or incomplete ({_first_line(error)}); "
-                    "remove that folder and prepare it again"
-                ) from error
-    if "train" not in parts:
-        raise ValueError(
-            f"`tfds:{name}` must have a `train` split. Received: {', '.join(builder.info.splits) or 'none'}"
-        )
-    return RawData(parts["train"], parts.get("test"), tuple(builder.info.features[label_key].names))
+    return tf, tfds, builder, (image_key, label_key, id_key)
 
 
 def _import(name):
@@ -79,9 +99,11 @@ def _builder(tfds, name, data_dir):
     with contextlib.suppress(tfds.core.DatasetNotFoundError):
         return builder_from_files(name, data_dir=data_dir)
     base = re.split("[:/]", name)[0]
+    if base in OWN:
+        importlib.import_module(OWN[base])
     known = tfds.list_builders(with_community_datasets=False)
     if base not in known:
-        nearest = difflib.get_close_matches(base.lower(), known, n=3)
+        nearest = difflib.get_close_matches(base.lower(), {*known, *OWN}, n=3)
         hint = (
             f"did you mean {' or '.join(f'tfds:{other}' for other in nearest)}?"
             if nearest
@@ -95,9 +117,14 @@ def _builder(tfds, name, data_dir):
 
 
 def _prepare(tfds, name, base, data_dir):
-    files = tfds.builder_cls(base).url_infos or {}
+    if base in OWN:
+        files = importlib.import_module(OWN[base]).FILES
+    else:
+        files = {url: (info.filename,) for url, info in (tfds.builder_cls(base).url_infos or {}).items()}
     manual = os.path.join(data_dir, "downloads", "manual")
-    missing = {url: info for url, info in files.items() if not os.path.exists(os.path.join(manual, info.filename))}
+    missing = [
+        url for url, names in files.items() if not any(os.path.exists(os.path.join(manual, name)) for name in names)
+    ]
     if (missing or not files) and (reason := _unreachable(next(iter(missing), "https://www.tensorflow.org/datasets"))):
         raise ConnectionError(_not_prepared(name, data_dir, missing, f"no network: {reason}"))
     try:
@@ -113,11 +140,14 @@ def _prepare(tfds, name, base, data_dir):
 def _not_prepared(name, data_dir, missing, reason):
     urls = " and ".join(missing) or "its files (see its page in the TFDS catalogue)"
     manual = os.path.join(data_dir, "downloads", "manual")
+    # TFDS's own command line does not know our builders.
+    own = re.split("[:/]", name)[0] in OWN
+    build = "this again" if own else f"`tfds build {name} --data_dir {data_dir}`"
     return (
         f"`tfds:{name}` is not prepared in {data_dir}, and downloading it failed ({reason}). Ways out: (1) pass "
         f"`data_dir` (--data-dir), a folder that holds it prepared, as NAME/VERSION/; (2) on a machine with a network "
-        f"download {urls}, put {'it' if len(missing) == 1 else 'them'} in {manual} and run "
-        f"`tfds build {name} --data_dir {data_dir}`; (3) use your own copy with folder:PATH or npz:PATH"
+        f"download {urls}, put {'it' if len(missing) == 1 else 'them'} in {manual} and run {build}; "
+        "(3) use your own copy with folder:PATH or npz:PATH"
     )
 
 
@@ -172,7 +202,17 @@ def _keys(tfds, name, info, image_size):
     return keys
 
 
-def _split(tfds, builder, part, keys, image_size):
+def _split(tf, tfds, builder, part, keys, image_size):
+    try:
+        return _read_split(tfds, builder, part, keys, image_size)
+    except tf.errors.OpError as error:
+        raise OSError(
+            f"The prepared data set in {builder.data_dir} is damaged or incomplete ({_first_line(error)}); "
+            "remove that folder and prepare it again"
+        ) from error
+
+
+def _read_split(tfds, builder, part, keys, image_size):
     image_key, label_key, id_key = keys
     dataset = builder.as_dataset(
         split=part,
