@@ -12,7 +12,7 @@ import click
 # name -> one line of help. The module tfnoisekd.cli.<name> is imported only when its command runs.
 COMMANDS = {
     "train": "Train a student, and its teacher first where there is none.",
-    "evaluate": "Accuracy, calibration and agreement with the teacher, on the test images.",
+    "evaluate": "Judge models: accuracy, calibration, attacks, corruptions, other data, certificates.",
     "export": "Write the student as TFLite, ONNX or SavedModel, each proven on real images.",
     "methods": "List the methods that --method takes.",
     "datasets": "List the data sets that --data takes.",

@@ -1,11 +1,14 @@
-"""Shows a training: a live bar with the time left on a terminal, plain lines in a log."""
+"""Shows what takes time: a live bar with the time left on a terminal, plain lines in a log."""
 
 import contextlib
 import sys
 import time
 
 import keras
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+LINE_EVERY = 15  # seconds between the lines of a log
 
 
 @contextlib.contextmanager
@@ -27,6 +30,39 @@ def shown_trainings():
         yield lambda role, config: _Bar(bars, f"{role} {config.student}")
 
 
+@contextlib.contextmanager
+def shown_work(title):
+    """Gives a function (done, total) that shows on the error stream how far some work is: a bar, or a line at times."""
+    if not sys.stderr.isatty():
+        yield _line_now_and_then(title)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+        task = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _line_now_and_then(title):
+    start = last = time.monotonic()
+    first = None
+
+    def show(done, total):
+        nonlocal last, first
+        first = done if first is None else first  # what an interrupted work had done took no time now
+        now = time.monotonic()
+        if now - last >= LINE_EVERY and done > first:
+            last = now
+            left = (now - start) / (done - first) * (total - done)
+            print(f"{title}  {done}/{total}  {_clock(left)} left", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _clock(seconds):
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
 class _Lines(keras.callbacks.Callback):
     def __init__(self, title):
         super().__init__()
@@ -38,8 +74,7 @@ class _Lines(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         epochs = self.params["epochs"]
         self.done += 1
-        minutes, seconds = divmod(round((time.monotonic() - self.start) / self.done * (epochs - epoch - 1)), 60)
-        left = f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
+        left = f"{_clock((time.monotonic() - self.start) / self.done * (epochs - epoch - 1))} left"
         numbers = "  ".join(f"{name} {float(value):.4f}" for name, value in logs.items())
         print(f"{self.title}  epoch {epoch + 1}/{epochs}  {numbers}  {left}", flush=True)
 

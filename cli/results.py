@@ -3,6 +3,19 @@
 from rich.console import Console
 from rich.table import Table
 
+CALIBRATION = {
+    "expected_calibration_error": "expected calibration error",
+    "adaptive_expected_calibration_error": "the same, equally full bins",
+    "brier_score": "Brier score",
+    "negative_log_likelihood": "negative log-likelihood",
+}
+
+
+def percent(share, interval, n=None):
+    """A share with its 95% interval, both of 0 to 1."""
+    count = "" if n is None else f", n = {n:,}"
+    return f"{share:.2%}  (95% interval {interval[0]:.2%} to {interval[1]:.2%}{count})"
+
 
 def print_results(results, per_class=False, corruption=None):
     """Prints what `evaluation.accuracy.evaluate` returned, and what a run found on its wrong training labels.
@@ -12,13 +25,17 @@ def print_results(results, per_class=False, corruption=None):
         per_class: Whether to add a table by class.
         corruption: `record["data"]["corruption"]` of the run, where there is one.
     """
-    low, high = results["accuracy_interval"]
-    rows = [("accuracy", f"{results['accuracy']:.2%}  (95% interval {low:.2%} to {high:.2%}, n = {results['n']:,})")]
+    rows = [("accuracy", percent(results["accuracy"], results["accuracy_interval"], results["n"]))]
     if "teacher_accuracy" in results:
         rows.append(("teacher's accuracy", f"{results['teacher_accuracy']:.2%}"))
         rows.append(("agreement with teacher", f"{results['agreement']:.2%}"))
-    rows.append(("expected calibration error", f"{results['expected_calibration_error']:.4f}"))
-    rows.append(("negative log-likelihood", f"{results['negative_log_likelihood']:.4f}"))
+    if "fidelity" in results:
+        rows.append(("teacher's errors copied", _copied(results["fidelity"])))
+    for name, title in CALIBRATION.items():
+        if name in results:
+            rows.append((title, f"{results[name]:.4f}"))
+    if "selective" in results:
+        rows.append(("area under risk-coverage curve", f"{results['selective']['aurc']:.4f}"))
     table = Table(title="Test images", show_header=False, title_justify="left")
     for row in rows:
         table.add_row(*row)
@@ -65,6 +82,12 @@ def corruption_line(corruption, total):
     )
 
 
+def _copied(fidelity):
+    if fidelity["copied_errors"] is None:
+        return "it makes none"
+    return percent(fidelity["copied_errors"], fidelity["copied_errors_interval"], fidelity["teacher_errors"])
+
+
 def _memorization(results, corruption):
     """A table of what `evaluation.memorization.evaluate` said of each model."""
     n = next(iter(results.values()))["n"]
@@ -75,8 +98,7 @@ def _memorization(results, corruption):
     for role, entry in results.items():
         shares = []
         for label in ("wrong", "true"):
-            low, high = entry[f"{label}_label_interval"]
-            shares.append(f"{entry[f'{label}_label_accuracy']:.2%}  (95% interval {low:.2%} to {high:.2%})")
+            shares.append(percent(entry[f"{label}_label_accuracy"], entry[f"{label}_label_interval"]))
         table.add_row(role, *shares)
     return table
 

@@ -28,23 +28,23 @@ class Subject:
         return training.load_data(self.config)
 
     def load_model(self):
-        model = models.load(self.model_path, unsafe=self.config.unsafe)
-        inspection.check_fits(model, "model", self.data.num_classes, self.data.input_shape)
-        return model
+        return self.load_fitting(self.model_path, "model")
 
-    def load_teacher(self, path=None):
-        """The teacher at `path`, else the run's own, else `None`."""
-        if path is None:
-            path = self.run and self.run.teacher_path()
-            if path and not path.exists():
-                click.echo(f"The run's teacher {path} is gone: no comparison with it.", err=True)
-                return None
-        if path is None:
+    def find_teacher(self, path=None):
+        """The file of the teacher at `path`, a run or model file, else of the run's own, else `None`."""
+        if path is not None:
+            return runs.Run.open(path).student_path if Path(path).is_dir() else Path(path)
+        own = self.run and self.run.teacher_path()
+        if own and not own.exists():
+            click.echo(f"The run's teacher {own} is gone: no comparison with it.", err=True)
             return None
-        path = runs.Run.open(path).student_path if Path(path).is_dir() else path
-        teacher = models.load(path, unsafe=self.config.unsafe)
-        inspection.check_fits(teacher, "teacher", self.data.num_classes, self.data.input_shape)
-        return teacher
+        return own
+
+    def load_fitting(self, path, role):
+        """The model at `path`, which must take the images and give the classes of the data."""
+        model = models.load(path, unsafe=self.config.unsafe)
+        inspection.check_fits(model, role, self.data.num_classes, self.data.input_shape)
+        return model
 
 
 def find_subject(path, root, overrides):

@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from short_runs import SHORT
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
@@ -49,6 +50,32 @@ def untrained(monkeypatch):
 
     monkeypatch.setattr(training, "fit", fit)
     return seen
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command line in this process: (exit code, standard output, standard error)."""
+    from tfnoisekd.cli.main import main
+
+    def call(*words):
+        with pytest.raises(SystemExit) as stopped:
+            main([str(word) for word in words])
+        output = capsys.readouterr()
+        return stopped.value.code, output.out, output.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def trained(scans, tmp_path_factory):
+    """Folder of runs with a finished one, baseline-scans-1, on `scans`."""
+    from tfnoisekd.cli.main import main
+
+    root = tmp_path_factory.mktemp("runs")
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--data", scans, "--runs", str(root), *SHORT])
+    assert stopped.value.code == 0
+    return root
 
 
 @pytest.fixture

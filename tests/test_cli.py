@@ -9,45 +9,10 @@ import sys
 
 import numpy as np
 import pytest
-
-from tfnoisekd.cli.main import main
+from short_runs import SHORT
 
 # As a user has it: the tests' own setting makes TensorFlow slower.
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "TF_ENABLE_ONEDNN_OPTS"}
-SHORT = [
-    "--method",
-    "baseline",
-    "--student",
-    "wrn-10-1",
-    "--teacher",
-    "wrn-10-1",
-    "--epochs",
-    "1",
-    "--batch-size",
-    "40",
-]
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command line in this process: (exit code, standard output, standard error)."""
-
-    def call(*words):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in words])
-        output = capsys.readouterr()
-        return stopped.value.code, output.out, output.err
-
-    return call
-
-
-@pytest.fixture(scope="module")
-def trained(scans, tmp_path_factory):
-    root = tmp_path_factory.mktemp("runs")
-    with pytest.raises(SystemExit) as stopped:
-        main(["train", "--data", scans, "--runs", str(root), *SHORT])
-    assert stopped.value.code == 0
-    return root
 
 
 def console(*words, **options):
