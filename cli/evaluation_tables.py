@@ -58,7 +58,7 @@ def _ensemble(rows):
 
 
 def _self_checks(checks):
-    table = _table("Can these attacks be believed?", ("check", "", "evidence"))
+    table = Table("check", "", "evidence", title="Can these attacks be believed?", title_justify="left")
     for check in checks:
         status, advice = check["status"], check.get("advice")
         table.add_row(

@@ -68,7 +68,7 @@ def black_box_beats_white_box(found):
         return {
             "status": "not run",
             "evidence": f"The ensemble of attacks {missing}.",
-            "advice": f"Run an ensemble that ends with `{BLACK_BOX}` and pass what it returns as `ensemble`.",
+            "advice": f"Run an ensemble that ends with `{BLACK_BOX}` (command line: `--attack pgd,ensemble`).",
         }
     last = attacks[place]
     before, after = (each["robust_accuracy_after"] for each in attacks[place - 1 : place + 1])
