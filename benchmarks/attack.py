@@ -181,7 +181,7 @@ def main(arguments=None):
     import numpy as np
 
     from tfnoisekd import data
-    from tfnoisekd.evaluation.attacks import examples
+    from tfnoisekd.evaluation import examples
     from tfnoisekd.evaluation.attacks.settings import Settings, parse_length
 
     loaded = data.load(options.data, validation_size=0, test_size=options.test_size)

@@ -5,7 +5,7 @@ from rich.table import Table
 
 from tfnoisekd.cli.results import percent, print_results
 
-STATUS = {"pass": "green", "warn": "bold red", "not run": "dim"}
+STATUS = {"warn": "bold red", "not run": "dim"}
 
 
 def print_assessment(results):
@@ -60,10 +60,8 @@ def _ensemble(rows):
 def _self_checks(checks):
     table = Table("check", "", "evidence", title="Can these attacks be believed?", title_justify="left")
     for check in checks:
-        status, advice = check["status"], check.get("advice")
-        table.add_row(
-            check["check"], status, check["evidence"] + (f" {advice}" if advice else ""), style=STATUS[status]
-        )
+        text = " ".join(filter(None, (check["evidence"], check.get("advice"))))
+        table.add_row(check["check"], check["status"], text, style=STATUS.get(check["status"]))
     return table
 
 

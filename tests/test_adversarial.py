@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tfnoisekd.evaluation import accuracy, adversarial
-from tfnoisekd.evaluation.attacks import examples, pgd, starts
+from tfnoisekd.evaluation import adversarial, examples, intervals, prediction
+from tfnoisekd.evaluation.attacks import pgd, starts
 from tfnoisekd.evaluation.attacks.schedule import CLEAN_ERROR, Schedule
 from tfnoisekd.evaluation.attacks.settings import Settings, parse_length
 
@@ -49,7 +49,7 @@ def grey(n, seed=1):
 
 
 def predicted(model, images):
-    return accuracy.predict_logits(model, images).argmax(axis=1)
+    return prediction.predict_logits(model, images).argmax(axis=1)
 
 
 def distances(weights, bias, images, labels, dual):
@@ -350,7 +350,7 @@ def test_results_are_json_and_say_how_they_were_made(network, case):
     assert results.items() >= asked.items()
     assert results["backend"] == keras.backend.backend()
     robust = round(20 * results["robust_accuracy"])
-    assert results["robust_interval"] == list(accuracy.wilson_interval(robust, 20))
+    assert results["robust_interval"] == list(intervals.wilson_interval(robust, 20))
     assert robust + sum(results["broken_by_restart"]) == round(20 * results["clean_accuracy"])
     assert seen[-1] == (20, 20) and [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert adversarial.evaluate(network, case, **options) == results

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from tfnoisekd.evaluation import accuracy, adversarial
+from tfnoisekd.evaluation import adversarial, prediction
 from tfnoisekd.evaluation.attacks import pgd
 from tfnoisekd.evaluation.averaged import averaged
 from tfnoisekd.evaluation.logits import without_softmax
@@ -40,7 +40,7 @@ def images():
 
 
 def logits_of(model, images):
-    return accuracy.predict_logits(model, images)
+    return prediction.predict_logits(model, images)
 
 
 def called(model, images):

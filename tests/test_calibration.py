@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tfnoisekd.evaluation import accuracy, calibration, selective
+from tfnoisekd.evaluation import accuracy, calibration, intervals, selective
 
 BINNED = (
     calibration.expected_calibration_error,
@@ -281,7 +281,7 @@ def test_fidelity_by_hand():
     assert results["agreement"] == 2 / 5
     assert results["teacher_errors"] == 3
     assert results["copied_errors"] == 1 / 3
-    assert results["copied_errors_interval"] == list(accuracy.wilson_interval(1, 3))
+    assert results["copied_errors_interval"] == list(intervals.wilson_interval(1, 3))
     e = math.e  # softmax is (e, 1, 1) / (e + 2); where they differ the divergence is (e - 1) / (e + 2)
     assert results["kl_divergence"] == pytest.approx(3 / 5 * (e - 1) / (e + 2))
     assert json.loads(json.dumps(results)) == results

@@ -8,12 +8,11 @@ import pytest
 from PIL import Image
 
 from tfnoisekd.data import Split
-from tfnoisekd.evaluation import corruptions
-from tfnoisekd.evaluation.accuracy import wilson_interval
-from tfnoisekd.evaluation.attacks import examples
+from tfnoisekd.evaluation import corruptions, examples
 from tfnoisekd.evaluation.corruptions import BENCHMARK, NAMES, SEVERITIES, corrupt, evaluate, parallel
 from tfnoisekd.evaluation.corruptions.alignment import align
 from tfnoisekd.evaluation.corruptions.archives import TFDS_NAMES, Files
+from tfnoisekd.evaluation.intervals import wilson_interval
 
 CLASSES = ["dark", "light"]
 # Root mean square distances, in levels, of the images of `photographs` from what the published code makes of them, the

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfnoisekd.evaluation import accuracy, calibration
+from tfnoisekd.evaluation import accuracy, calibration, intervals, prediction
 from tfnoisekd.models import wide_resnet
 
 CLASSES = ["ant", "bee", "cat", "dog"]
@@ -160,12 +160,12 @@ def test_agreement_counts_equal_decisions_also_wrong_ones():
 )
 def test_wilson_interval_equals_published_values(successes, n, low, high):
     # 81 of 263 is the example of Newcombe (1998), Table I, method 3: 0.2553 to 0.3662.
-    assert accuracy.wilson_interval(successes, n) == pytest.approx((low, high), abs=5e-5)
+    assert intervals.wilson_interval(successes, n) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_wilson_interval_solves_its_defining_equation():
     z = 1.959963984540054
-    for bound in accuracy.wilson_interval(37, 50):
+    for bound in intervals.wilson_interval(37, 50):
         assert abs(37 / 50 - bound) == pytest.approx(z * math.sqrt(bound * (1 - bound) / 50), abs=1e-12)
 
 
@@ -183,10 +183,10 @@ def images():
 def test_predicted_logits_equal_a_plain_forward_pass(student, images):
     expected = keras.ops.convert_to_numpy(student(images.astype("float32") / 255, training=False))
     for batch_size in (1000, 37, 8):
-        logits = accuracy.predict_logits(student, images, batch_size)
+        logits = prediction.predict_logits(student, images, batch_size)
         assert logits.dtype == np.float32
         np.testing.assert_allclose(logits, expected, atol=1e-5)
-    np.testing.assert_allclose(accuracy.predict_logits(student, images / 255, 8), expected, atol=1e-5)
+    np.testing.assert_allclose(prediction.predict_logits(student, images / 255, 8), expected, atol=1e-5)
 
 
 def test_prediction_sees_one_shape_and_scales_by_batches(images):
@@ -204,7 +204,7 @@ def test_prediction_sees_one_shape_and_scales_by_batches(images):
             return keras.ops.concatenate([self.pool(x), self.pool(1 - x)], axis=-1)
 
     model = Watched()
-    logits = accuracy.predict_logits(model, images, batch_size=16)
+    logits = prediction.predict_logits(model, images, batch_size=16)
     assert model.shapes == [(16, 8, 8, 1)] * 3
     assert model.highest <= 1.0
     means = images.mean(axis=(1, 2), dtype=np.float64) / 255
@@ -220,11 +220,11 @@ def test_evaluate_is_made_of_its_parts_and_is_json(student, images):
     teacher = wide_resnet(10, 2, num_classes=4, input_shape=(8, 8, 1))
     labels = np.random.default_rng(3).integers(0, 4, len(images))
     results = accuracy.evaluate(student, split_of(images, labels), CLASSES, teacher=teacher, batch_size=16)
-    logits, teacher_logits = accuracy.predict_logits(student, images), accuracy.predict_logits(teacher, images)
+    logits, teacher_logits = prediction.predict_logits(student, images), prediction.predict_logits(teacher, images)
     right = int((logits.argmax(1) == labels).sum())
     assert results["n"] == 37
     assert results["accuracy"] == right / 37
-    assert results["accuracy_interval"] == list(accuracy.wilson_interval(right, 37))
+    assert results["accuracy_interval"] == list(intervals.wilson_interval(right, 37))
     assert results["expected_calibration_error"] == pytest.approx(slow_calibration_error(logits, labels, 15), abs=1e-6)
     assert results["num_bins"] == 15
     expected = calibration.negative_log_likelihood(logits, labels)
@@ -268,24 +268,24 @@ def test_predict_refuses_images_that_are_none(student, images):
     ]
     for bad, message in cases:
         with pytest.raises(ValueError, match=message):
-            accuracy.predict_logits(student, bad)
+            prediction.predict_logits(student, bad)
     with pytest.raises(ValueError, match=r"`batch_size` must be an integer of at least 1. Received: batch_size=0"):
-        accuracy.predict_logits(student, images, batch_size=0)
+        prediction.predict_logits(student, images, batch_size=0)
 
 
 def test_predict_refuses_a_model_that_has_diverged_or_has_two_outputs(images):
     diverged = wide_resnet(10, 1, num_classes=4, input_shape=(8, 8, 1))
     diverged.set_weights([weight * np.nan for weight in diverged.get_weights()])
     with pytest.raises(ValueError, match=r"`logits of wrn_10_1` must be finite.*37 of 37 rows"):
-        accuracy.predict_logits(diverged, images)
+        prediction.predict_logits(diverged, images)
     inputs = keras.Input((8, 8, 1))
     pooled = keras.layers.GlobalAveragePooling2D()(inputs)
     with pytest.raises(ValueError, match=r"`model` must give one output.*Received: 2 outputs"):
-        accuracy.predict_logits(keras.Model(inputs, [pooled, pooled]), images)
+        prediction.predict_logits(keras.Model(inputs, [pooled, pooled]), images)
     with pytest.raises(ValueError, match=r"`model` must give one output.*Received: \(37, 8, 8, 1\)"):
-        accuracy.predict_logits(keras.Model(inputs, keras.layers.ReLU()(inputs)), images)
+        prediction.predict_logits(keras.Model(inputs, keras.layers.ReLU()(inputs)), images)
     with pytest.raises(ValueError, match=r"`model` must take one input"):
-        accuracy.predict_logits(keras.Model([inputs, keras.Input((1,))], pooled), images)
+        prediction.predict_logits(keras.Model([inputs, keras.Input((1,))], pooled), images)
 
 
 def test_image_shape_of_every_kind_of_model():
@@ -294,22 +294,22 @@ def test_image_shape_of_every_kind_of_model():
             return keras.ops.mean(x, axis=(1, 2))
 
     subclassed, sequential = Pool(), keras.Sequential([keras.layers.Flatten()])
-    assert accuracy.image_shape(subclassed) is None
-    assert accuracy.image_shape(sequential) is None
+    assert prediction.image_shape(subclassed) is None
+    assert prediction.image_shape(sequential) is None
     subclassed(np.zeros((5, 8, 9, 3), "float32"))
     sequential(np.zeros((5, 8, 9, 3), "float32"))
-    assert accuracy.image_shape(subclassed) == (8, 9, 3)
-    assert accuracy.image_shape(sequential) == (8, 9, 3)
-    assert accuracy.image_shape(wide_resnet(10, 1, input_shape=(None, None, 1))) == (None, None, 1)
+    assert prediction.image_shape(subclassed) == (8, 9, 3)
+    assert prediction.image_shape(sequential) == (8, 9, 3)
+    assert prediction.image_shape(wide_resnet(10, 1, input_shape=(None, None, 1))) == (None, None, 1)
 
 
 JAX_SCRIPT = """
 import sys
 import keras, numpy as np
-from tfnoisekd.evaluation import accuracy
+from tfnoisekd.evaluation import prediction
 assert keras.config.backend() == "jax"
 model = keras.models.load_model(sys.argv[1])
-np.save(sys.argv[2], accuracy.predict_logits(model, np.load(sys.argv[3]), batch_size=16))
+np.save(sys.argv[2], prediction.predict_logits(model, np.load(sys.argv[3]), batch_size=16))
 assert "tensorflow" not in sys.modules, "TensorFlow was imported"
 """
 
@@ -326,4 +326,4 @@ def test_the_jax_backend_gives_the_same_logits_without_tensorflow(images, tmp_pa
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", JAX_SCRIPT, *files], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), accuracy.predict_logits(model, images), atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), prediction.predict_logits(model, images), atol=1e-5)

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from tfnoisekd.evaluation import calibration, figures, selective
-from tfnoisekd.evaluation.accuracy import wilson_interval
 from tfnoisekd.evaluation.corruptions import NAMES
 from tfnoisekd.evaluation.corruptions.results import key_of, set_result, summarize
 from tfnoisekd.evaluation.figures import attacks, certified, corrupted, reliability, risk, sigma, style
+from tfnoisekd.evaluation.intervals import wilson_interval
 
 N = 400
 STEPS = {1: 0.83, 20: 0.15, 5: 0.5, 100: 0.04}

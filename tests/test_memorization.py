@@ -6,7 +6,7 @@ import pytest
 from tfnoisekd.data import Split, load
 from tfnoisekd.data.corruption import corrupt
 from tfnoisekd.evaluation import memorization
-from tfnoisekd.evaluation.accuracy import wilson_interval
+from tfnoisekd.evaluation.intervals import wilson_interval
 
 CLASSES = 5
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from tfnoisekd.evaluation import accuracy, adversarial, self_checks
+from tfnoisekd.evaluation import adversarial, intervals, prediction, self_checks
 from tfnoisekd.evaluation.self_checks import chance, checklist, measures
 
 SHAPE = (4, 4, 2)
@@ -38,7 +38,7 @@ def grey(n=N):
 
 def case_of(model, n=N):
     images = grey(n)
-    return split_of(images, accuracy.predict_logits(model, images).argmax(axis=1))
+    return split_of(images, prediction.predict_logits(model, images).argmax(axis=1))
 
 
 def run(model, split=None, **options):
@@ -151,7 +151,7 @@ def masked():
 
 def test_logits_so_large_that_gradients_vanish(masked):
     model = linear(scale=3000.0)
-    logits = accuracy.predict_logits(model, grey())
+    logits = prediction.predict_logits(model, grey())
     margin = np.abs(logits[:, 0] - logits[:, 1])
     count = masked["zero-gradients"]["without_gradient"]
     # exp(-104) is 0 in float32, exp(-85) is a normal number.
@@ -166,7 +166,7 @@ def test_robust_accuracy_that_stays_up_by_masking(masked):
     # Within 0.5, every image of this linear model can be turned into the other class; the attack does not see how.
     assert growth["left"] > N / 3 and growth["robust_accuracy"][-1] == growth["left"] / N
     assert 0 < growth["broken_by_grey"] <= growth["left"]
-    assert growth["left_interval"] == list(accuracy.wilson_interval(growth["left"], N))
+    assert growth["left_interval"] == list(intervals.wilson_interval(growth["left"], N))
     assert f"would break {growth['broken_by_grey']} of the {growth['left']} left" in growth["evidence"]
 
 
@@ -280,7 +280,7 @@ def test_black_box_and_white_box(judged):
     for none in (square_first, square_only, {"attacks": ensemble(0.5, 500, 80)["attacks"][:1]}):
         check = judged(ensemble=none)[name]
         assert check["status"] == "not run" and "did not run `square` after" in check["evidence"]
-        assert "pass what it returns as `ensemble`" in check["advice"]
+        assert "command line: `--attack pgd,ensemble`" in check["advice"]
 
 
 def test_finished_parts_are_taken_over(monkeypatch):

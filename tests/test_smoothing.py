@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from tfnoisekd.evaluation import noisy_votes, smoothing
-from tfnoisekd.evaluation.accuracy import wilson_interval
+from tfnoisekd.evaluation.intervals import wilson_interval
 
 SHAPE, SIGMA = (3, 3, 1), 0.25
 shapes = []  # of the images of every trace of a model of `linear`

@@ -1,7 +1,5 @@
 """Accuracy: how often is the student right, how sure is that number, and how often does it agree with its teacher?"""
 
-import math
-
 import numpy as np
 
 from tfnoisekd.evaluation.calibration import (
@@ -11,6 +9,8 @@ from tfnoisekd.evaluation.calibration import (
     expected_calibration_error,
     negative_log_likelihood,
 )
+from tfnoisekd.evaluation.intervals import wilson_interval
+from tfnoisekd.evaluation.prediction import predict_logits
 
 CALIBRATION_BINS = 15  # the number of bins of Guo et al. (2017)
 
@@ -40,9 +40,42 @@ def evaluate(student, split, class_names, teacher=None, batch_size=256):
     >>> results = evaluate(student, dataset.test, dataset.class_names)
     >>> results["accuracy"], results["accuracy_interval"], results["per_class"]["cat"]
     """
-    images, labels = split.images, np.asarray(split.labels)
-    _check_split(images, labels, class_names)
-    logits = _class_logits("student", student, images, class_names, batch_size)
+    logits, teacher_logits = predict_split(student, split, class_names, teacher, batch_size)
+    return of_logits(logits, split.labels, class_names, teacher_logits)
+
+
+def predict_split(student, split, class_names, teacher=None, batch_size=256):
+    """The logits of a student and, if there is one, of its teacher for all images of a split.
+
+    Args:
+        The arguments are those of `evaluate`.
+
+    Returns:
+        Two float32 arrays (n, num_classes), the second of them None without a teacher.
+
+    Raises:
+        ValueError: As `evaluate` does.
+    """
+    _check_split(split.images, np.asarray(split.labels), class_names)
+    logits = _class_logits("student", student, split.images, class_names, batch_size)
+    return logits, teacher and _class_logits("teacher", teacher, split.images, class_names, batch_size)
+
+
+def of_logits(logits, labels, class_names, teacher_logits=None):
+    """What `evaluate` returns, from logits that are there already.
+
+    Args:
+        logits: Array (n, num_classes).
+        labels: Integer array (n,), the true classes.
+        class_names: One name for each class, in the order of the logits.
+        teacher_logits: Array (n, num_classes) of the teacher, or None.
+
+    Returns:
+        The dict of `evaluate`.
+
+    Raises:
+        ValueError: If logits, labels and class names do not fit each other.
+    """
     accuracy = top1(logits, labels)
     results = {
         "n": len(labels),
@@ -53,42 +86,10 @@ def evaluate(student, split, class_names, teacher=None, batch_size=256):
         "negative_log_likelihood": negative_log_likelihood(logits, labels),
         "per_class": per_class(logits, labels, class_names),
     }
-    if teacher is not None:
-        teacher_logits = _class_logits("teacher", teacher, images, class_names, batch_size)
+    if teacher_logits is not None:
         results["teacher_accuracy"] = top1(teacher_logits, labels)
         results["agreement"] = agreement(logits, teacher_logits)
     return results
-
-
-def predict_logits(model, images, batch_size=256):
-    """A model's logits for images, in inference mode: no dropout, BatchNorm with its moving statistics.
-
-    Args:
-        model: A `keras.Model` with one image input and one output.
-        images: Array (n, height, width, channels), uint8 or float in [0, 1]; uint8 is scaled to [0, 1] batch by batch,
-            so that a large set never lies in memory as floats.
-        batch_size: Images per forward pass.
-
-    Returns:
-        float32 array (n, num_classes).
-
-    Raises:
-        ValueError: If the images are empty, out of range or of a shape the model does not take, or the logits are not
-            finite.
-
-    Example:
-
-    >>> predict_logits(wide_resnet(10, 1), np.zeros((3, 32, 32, 3), "uint8")).shape
-    (3, 10)
-    """
-    check_images(images, image_shape(model))
-    logits = []
-    for batch in unit_batches(images, batch_size):
-        # The last batch is filled up to the size of the others: another shape would be compiled for anew.
-        missing = min(batch_size, len(images)) - len(batch)
-        padded = np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0)), mode="edge") if missing else batch
-        logits.append(_single_output(model.predict_on_batch(padded))[: len(batch)])
-    return check_logits(np.concatenate(logits), f"logits of {model.name}")
 
 
 def top1(logits, labels):
@@ -135,87 +136,6 @@ def agreement(logits, other_logits):
             f"Received: {logits.shape} and {other_logits.shape}"
         )
     return float(np.mean(logits.argmax(axis=1) == other_logits.argmax(axis=1)))
-
-
-def wilson_interval(successes, n, z=1.959963984540054):
-    """The 95% score interval of a share (Wilson, 1927), which stays inside [0, 1] and holds near 0 and 1 too.
-
-    Args:
-        successes: Number of images that were right, 0 to n.
-        n: Number of images, at least 1.
-        z: Normal quantile; the default gives 95%.
-
-    Returns:
-        (low, high).
-    """
-    share = successes / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def image_shape(model):
-    """(height, width, channels) that a model takes, None where it leaves a side open; None if it does not know yet.
-
-    Raises:
-        ValueError: If the model takes several inputs.
-    """
-    try:
-        shape = model.input_shape
-    except AttributeError:  # Keras knows the input of a subclassed model only from its first call or build
-        config = model.get_build_config() or {}
-        shape = config.get("input_shape", config.get("shapes_dict"))
-    if shape is None:
-        return None
-    if isinstance(shape, dict) or any(isinstance(side, (tuple, list, dict)) for side in shape):
-        raise ValueError(f"`model` must take one input, a batch of images. Received: inputs of shapes {shape}")
-    return tuple(shape[1:])
-
-
-def check_images(images, expected=None):
-    """Raises a ValueError unless these are images (n, height, width, channels) of the expected shape and a known type.
-
-    Values are checked by `unit_batches`, which has them in hand anyway.
-    """
-    shape, dtype = np.shape(images), np.asarray(images[:1]).dtype if len(images) else np.dtype("uint8")
-    if len(shape) != 4 or not shape[0]:
-        raise ValueError(
-            "`images` must have shape (n, height, width, channels) with at least one image. "
-            f"Received: shape {shape}; a single image needs a batch axis, image[None]."
-        )
-    if dtype != np.uint8 and not np.issubdtype(dtype, np.floating):
-        raise ValueError(f"`images` must be uint8 in 0..255 or float in [0, 1]. Received: dtype {dtype}")
-    if expected is not None and (
-        len(expected) != 3 or any(want not in (None, got) for want, got in zip(expected, shape[1:], strict=True))
-    ):
-        raise ValueError(
-            f"`images` must have the shape that the model takes, (n, {', '.join(map(str, expected))}). "
-            f"Received: shape {shape}; resize the images or choose a model built for them."
-        )
-
-
-def unit_batches(images, batch_size=256):
-    """Yields float32 batches in [0, 1] of images that are uint8, or float and in [0, 1] already."""
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"`batch_size` must be an integer of at least 1. Received: batch_size={batch_size!r}")
-    for start in range(0, len(images), batch_size):
-        batch = np.asarray(images[start : start + batch_size])
-        if batch.dtype == np.uint8:
-            batch = batch.astype(np.float32) / np.float32(255)
-        low, high = batch.min(), batch.max()
-        if not (low >= 0 and high <= 1):  # written so that NaN fails too
-            raise ValueError(
-                "`images` of a float type must lie in [0, 1]. "
-                f"Received: values from {low} to {high}; divide by 255, or pass uint8."
-            )
-        yield batch.astype(np.float32, copy=False)
-
-
-def _single_output(outputs):
-    if isinstance(outputs, (tuple, list, dict)) or np.ndim(outputs) != 2:
-        shapes = np.shape(outputs) if isinstance(outputs, np.ndarray) else f"{len(outputs)} outputs"
-        raise ValueError(f"`model` must give one output, logits (batch, num_classes). Received: {shapes}")
-    return np.asarray(outputs).astype(np.float32)
 
 
 def _class_logits(role, model, images, class_names, batch_size):

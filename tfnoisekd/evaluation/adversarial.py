@@ -15,8 +15,8 @@ from numbers import Real
 import keras
 import numpy as np
 
-from tfnoisekd.evaluation import accuracy
-from tfnoisekd.evaluation.attacks import examples, pgd
+from tfnoisekd.evaluation import examples, intervals, prediction
+from tfnoisekd.evaluation.attacks import pgd
 from tfnoisekd.evaluation.attacks.schedule import CLEAN_ERROR
 from tfnoisekd.evaluation.attacks.settings import Settings, check_count, parse_length
 
@@ -194,7 +194,7 @@ def attack(
     chosen = examples.choose(images, labels, indices)
     _check_numbers(chosen, [settings], [steps], batch_size)
     target = pgd.aim(model, chosen, batch_size)
-    adversarial = np.concatenate(list(accuracy.unit_batches(images, batch_size)))
+    adversarial = np.concatenate(list(prediction.unit_batches(images, batch_size)))
     broken_by, _ = pgd.run(target, settings, [steps], batch_size, progress, adversarial)
     return adversarial, broken_by[0] < restarts
 
@@ -235,9 +235,9 @@ def _report(broken_by, strength, settings, steps):
     return {
         "n": n,
         "clean_accuracy": right / n,
-        "clean_interval": list(accuracy.wilson_interval(right, n)),
+        "clean_interval": list(intervals.wilson_interval(right, n)),
         "robust_accuracy": robust / n,
-        "robust_interval": list(accuracy.wilson_interval(robust, n)),
+        "robust_interval": list(intervals.wilson_interval(robust, n)),
         "broken_by_restart": np.bincount(broken_by[broken_by >= 0], minlength=restarts)[:restarts].tolist(),
         "without_gradient": int(np.count_nonzero(survived & (strength == 0))),
         "attack": "pgd",

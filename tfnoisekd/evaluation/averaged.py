@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfnoisekd.evaluation import accuracy
+from tfnoisekd.evaluation import prediction
 from tfnoisekd.evaluation.attacks.settings import check_count
 
 ROUNDING = (
@@ -63,7 +63,7 @@ class Averaged(keras.Model):
 
     @property
     def input_shape(self):
-        shape = accuracy.image_shape(self.model)
+        shape = prediction.image_shape(self.model)
         return None if shape is None else (None, *shape)
 
     def call(self, images, training=None):
@@ -109,7 +109,7 @@ _CALLS = {"jax": _call_on_jax}
 
 def _check_draws(model):
     """Refuses a model that varies from call to call, but not within a batch: all samples would be one draw."""
-    shape = accuracy.image_shape(model)
+    shape = prediction.image_shape(model)
     if shape is None or None in shape:
         return
     image = np.random.default_rng(0).uniform(size=(1, *shape)).astype("float32")

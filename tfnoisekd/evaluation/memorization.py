@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfnoisekd.evaluation import accuracy
+from tfnoisekd.evaluation import accuracy, intervals, prediction
 
 
 def evaluate(model, split, corruption, batch_size=256):
@@ -30,12 +30,12 @@ def evaluate(model, split, corruption, batch_size=256):
     >>> evaluate(student, data.train, data.corruption)["wrong_label_accuracy"]
     """
     images = split.images[_places(split, corruption)]
-    logits = accuracy.predict_logits(model, images, batch_size)
+    logits = prediction.predict_logits(model, images, batch_size)
     results = {"n": corruption.n}
     for name, labels in (("wrong", corruption.given_labels), ("true", corruption.true_labels)):
         share = accuracy.top1(logits, labels)
         results[f"{name}_label_accuracy"] = share
-        results[f"{name}_label_interval"] = list(accuracy.wilson_interval(round(share * len(labels)), len(labels)))
+        results[f"{name}_label_interval"] = list(intervals.wilson_interval(round(share * len(labels)), len(labels)))
     return results
 
 

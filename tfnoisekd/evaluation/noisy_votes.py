@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfnoisekd.evaluation import accuracy
+from tfnoisekd.evaluation import prediction
 
 BLOCK = 20  # noisy copies drawn at once: the unit in which a batch is filled, whatever its size
 PART = 50  # images whose votes are noted together
@@ -47,7 +47,7 @@ def count(model, images, indices, draws, *, sigma, seed, batch_size, progress=No
         key = f"votes_{start}"
         if key not in done:
             found = []
-            for index, image in zip(indices[part], accuracy.unit_batches(images[part], 1), strict=True):
+            for index, image in zip(indices[part], prediction.unit_batches(images[part], 1), strict=True):
                 found.append(tally(index, image))
                 if progress is not None:
                     progress(start + len(found), len(images))
@@ -60,7 +60,7 @@ def count(model, images, indices, draws, *, sigma, seed, batch_size, progress=No
 
 def num_classes(model, images):
     """The number of classes of a model, or a ValueError if it cannot classify these images."""
-    accuracy.check_images(images, accuracy.image_shape(model))
+    prediction.check_images(images, prediction.image_shape(model))
     if not model.built:  # a subclassed model has no weights before its first call
         model(np.zeros((1, *np.shape(images)[1:]), "float32"))
     output = model.compute_output_spec(keras.KerasTensor((BLOCK, *np.shape(images)[1:]), "float32"))

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from tfnoisekd.data import Split, catalog
-from tfnoisekd.evaluation import accuracy
+from tfnoisekd.evaluation import accuracy, prediction
 
 SHOWN = 5  # how many of many classes a message names
 
@@ -91,7 +91,7 @@ def evaluate(model, split, class_names, *, trained_class_names, source=None, par
     >>> evaluate(student, other.split, other.class_names, trained_class_names=data.class_names)["accuracy"]
     """
     labels, matched_by = align(split.labels, class_names, trained_class_names)
-    _check_images(split.images, accuracy.image_shape(model), "`split`")
+    _check_images(split.images, prediction.image_shape(model), "`split`")
     aligned = SimpleNamespace(images=split.images, labels=labels)
     results = accuracy.evaluate(model, aligned, trained_class_names, teacher=teacher, batch_size=batch_size)
     counts = np.bincount(labels, minlength=len(trained_class_names))

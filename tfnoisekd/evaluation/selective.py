@@ -8,7 +8,7 @@ from numbers import Real
 
 import numpy as np
 
-from tfnoisekd.evaluation import accuracy
+from tfnoisekd.evaluation import accuracy, intervals
 from tfnoisekd.evaluation.calibration import (
     average_over_ties,
     check_labels,
@@ -116,7 +116,7 @@ def fidelity(student_logits, teacher_logits, labels):
         "kl_divergence": _mean_divergence(log_softmax(teacher), log_softmax(student)),
         "teacher_errors": errors,
         "copied_errors": copied / errors if errors else None,
-        "copied_errors_interval": list(accuracy.wilson_interval(copied, errors)) if errors else None,
+        "copied_errors_interval": list(intervals.wilson_interval(copied, errors)) if errors else None,
     }
 
 

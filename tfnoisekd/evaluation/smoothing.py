@@ -13,8 +13,7 @@ import numpy as np
 from scipy.special import betainc, betaincinv, ndtri
 
 from tfnoisekd.data.splits import check_seed
-from tfnoisekd.evaluation import accuracy, calibration, noisy_votes
-from tfnoisekd.evaluation.attacks import examples
+from tfnoisekd.evaluation import calibration, examples, intervals, noisy_votes
 from tfnoisekd.evaluation.attacks.settings import check_count
 
 ABSTAIN = -1  # in place of a class, where the votes do not decide
@@ -212,7 +211,7 @@ def _decide(votes, alpha):
 
 def _share(hits, name, interval):
     count = int(np.count_nonzero(hits))
-    return {name: count / len(hits), interval: list(accuracy.wilson_interval(count, len(hits)))}
+    return {name: count / len(hits), interval: list(intervals.wilson_interval(count, len(hits)))}
 
 
 def _check_settings(sigma, alpha, seed, batch_size, **draws):
@@ -226,9 +225,10 @@ def _check_settings(sigma, alpha, seed, batch_size, **draws):
         check_count(name, value)
         if value > MOST_DRAWS:
             raise ValueError(f"`{name}` must be at most {MOST_DRAWS}: more cannot be counted. Received: {name}={value}")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < noisy_votes.BLOCK:
+    block = noisy_votes.BLOCK
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < block:
         raise ValueError(
-            f"`batch_size` must be an integer of at least {noisy_votes.BLOCK}, since noise is drawn in blocks of {noisy_votes.BLOCK} images. "
+            f"`batch_size` must be an integer of at least {block}, since noise is drawn in blocks of {block} images. "
             f"Received: batch_size={batch_size!r}"
         )
 

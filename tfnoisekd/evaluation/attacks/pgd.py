@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from tfnoisekd.evaluation import accuracy, calibration
+from tfnoisekd.evaluation import calibration, prediction
 from tfnoisekd.evaluation.attacks import starts
 from tfnoisekd.evaluation.attacks.schedule import Schedule
 
@@ -41,7 +41,7 @@ def aim(model, chosen, batch_size):
     Raises:
         ValueError: If images, labels and model do not fit, or the model gives something else than finite logits.
     """
-    logits = accuracy.predict_logits(model, chosen.images, batch_size)
+    logits = prediction.predict_logits(model, chosen.images, batch_size)
     labels = calibration.check_labels(chosen.labels, *logits.shape)
     if logits.shape[1] < 2:
         raise ValueError(
@@ -125,7 +125,7 @@ def _key(settings, steps):
 def _passes(target, settings, steps, examples, restarts, rows):
     """For each number of steps: images (rows, ...), logits (pairs, num_classes), sums of gradients so far (pairs,)."""
     loop, pairs = _compiled(target.model, settings.norm, target.images.shape[1:]), len(examples)
-    clean = next(accuracy.unit_batches(target.images[rows], len(rows)))
+    clean = next(prediction.unit_batches(target.images[rows], len(rows)))
     current = starts.draw(clean[:pairs], target.numbers[examples], restarts, settings)
     current = np.pad(current, ((0, len(rows) - pairs), (0, 0), (0, 0), (0, 0)), mode="edge")
     lengths, stop = (np.float32(settings.epsilon), np.float32(settings.step)), np.bool_(settings.iterate == "any")

@@ -106,29 +106,13 @@ class Prepared:
     def _read(self, name, severity):
         configuration = f"cifar10_corrupted/{TFDS_NAMES.get(name, name)}_{severity}"
         if self._last[0] != configuration:  # only the last is kept
-            split = read_test(configuration, self._data_dir)
+            split, _, part = tfds.read_for_testing(configuration, data_dir=self._data_dir)
+            if part != "test":
+                raise ValueError(f"`tfds:{configuration}` must have a `test` split. Received: only `{part}`")
             if self.labels is not None and not np.array_equal(split.labels, self.labels):
                 raise ValueError(f"`tfds:{configuration}` must have the labels of the other sets. Received: others")
             self._last = configuration, split
         return self._last[1]
-
-
-def read_test(name, data_dir):
-    """The test `Split` of a data set of TFDS that has no other part."""
-    tensorflow, builders = tfds._import(name)
-    builder = tfds._builder(builders, name, data_dir)
-    keys = tfds._keys(builders, name, builder.info, None)
-    if "test" not in builder.info.splits:
-        raise ValueError(
-            f"`tfds:{name}` must have a `test` split. Received: {', '.join(builder.info.splits) or 'none'}"
-        )
-    try:
-        return tfds._split(builders, builder, "test", (*keys, None), None)
-    except tensorflow.errors.OpError as error:
-        raise OSError(
-            f"The prepared data set in {builder.data_dir} is damaged or incomplete ({tfds._first_line(error)}); remove "
-            "that folder and prepare it again"
-        ) from error
 
 
 def _open(path):

@@ -3,12 +3,13 @@
 import numpy as np
 
 from tfnoisekd.data.splits import check_seed
-from tfnoisekd.evaluation.accuracy import predict_logits, wilson_interval
-from tfnoisekd.evaluation.attacks import examples
+from tfnoisekd.evaluation import examples
 from tfnoisekd.evaluation.calibration import check_labels
 from tfnoisekd.evaluation.corruptions.catalog import SEVERITIES, check_names, check_severities
 from tfnoisekd.evaluation.corruptions.results import key_of, set_result, summarize
 from tfnoisekd.evaluation.corruptions.sources import open_source
+from tfnoisekd.evaluation.intervals import wilson_interval
+from tfnoisekd.evaluation.prediction import predict_logits
 
 
 def evaluate(

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tfnoisekd.evaluation.accuracy import wilson_interval
 from tfnoisekd.evaluation.corruptions.catalog import BENCHMARK, NAMES, SEVERITIES
+from tfnoisekd.evaluation.intervals import wilson_interval
 
 
 def key_of(name, severity):

@@ -1,9 +1,9 @@
 """Reliability diagrams: is a model as often right as it says?"""
 
-from tfnoisekd.evaluation.accuracy import wilson_interval
 from tfnoisekd.evaluation.figures import lines, style, text
 from tfnoisekd.evaluation.figures.saving import save
 from tfnoisekd.evaluation.figures.series import check_keys, check_series, span
+from tfnoisekd.evaluation.intervals import wilson_interval
 
 # Light, so that the hatch of a gap shows on it in black and white too.
 ACCURACY = {"facecolor": "#BFE1F6", "edgecolor": "black", "linewidth": 0.4}

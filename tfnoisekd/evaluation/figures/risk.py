@@ -1,9 +1,9 @@
 """Risk against coverage: how wrong a model is on the images that it is surest of."""
 
-from tfnoisekd.evaluation.accuracy import wilson_interval
 from tfnoisekd.evaluation.figures import lines, style, text
 from tfnoisekd.evaluation.figures.saving import save
 from tfnoisekd.evaluation.figures.series import check_keys, check_series, span
+from tfnoisekd.evaluation.intervals import wilson_interval
 
 MOST_POINTS = 400  # of a line: more cannot be seen, and make the SVG large
 LEAST_COVERAGE = 0.01  # below, a risk is that of a handful of images

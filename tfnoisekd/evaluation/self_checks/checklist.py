@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
+from tfnoisekd.evaluation import examples
 from tfnoisekd.evaluation.adversarial import EPSILON, STEP_SIZE, STEPS
-from tfnoisekd.evaluation.attacks import examples
 from tfnoisekd.evaluation.attacks.settings import Settings, check_count, parse_length
 from tfnoisekd.evaluation.self_checks import finding, measures, strength, verdicts
 

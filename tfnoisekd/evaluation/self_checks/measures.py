@@ -5,7 +5,7 @@ import math
 import numpy as np
 from keras import ops
 
-from tfnoisekd.evaluation import accuracy, calibration
+from tfnoisekd.evaluation import calibration, prediction
 from tfnoisekd.evaluation.attacks import pgd
 from tfnoisekd.evaluation.attacks.settings import Settings
 
@@ -47,7 +47,7 @@ def outputs(model, chosen, batch_size):
     Raises:
         ValueError: If images, labels and model do not fit, or logits are not finite.
     """
-    first, second = (accuracy.predict_logits(model, chosen.images, batch_size) for _ in range(2))
+    first, second = (prediction.predict_logits(model, chosen.images, batch_size) for _ in range(2))
     calibration.check_labels(chosen.labels, *first.shape)
     grey = np.full((min(batch_size, len(first)), *np.shape(chosen.images)[1:]), 0.5, "float32")
     rows = (first >= 0).all(axis=1) & (np.abs(first.sum(axis=1) - 1) < pgd.SUM_TOLERANCE)
@@ -57,7 +57,7 @@ def outputs(model, chosen, batch_size):
         "largest_difference": float(np.abs(first - second).max()),
         "classes_changed": int(np.count_nonzero(first.argmax(axis=1) != second.argmax(axis=1))),
         "like_probabilities": int(np.count_nonzero(rows)),
-        "grey_class": int(accuracy.predict_logits(model, grey, batch_size)[0].argmax()),
+        "grey_class": int(prediction.predict_logits(model, grey, batch_size)[0].argmax()),
     }
 
 
@@ -79,7 +79,7 @@ def single_step(model, chosen, settings, batch_size):
     for start in range(0, len(places), size):
         rows = places[start : start + size]
         filled = np.pad(rows, (0, size - len(rows)), mode="edge")  # another size would be compiled anew
-        images, labels = next(accuracy.unit_batches(chosen.images[filled], size)), target.labels[filled]
+        images, labels = next(prediction.unit_batches(chosen.images[filled], size)), target.labels[filled]
         _, logits, gradients = loop(images, images, labels, length, length, np.int32(1), np.bool_(False))
         robust += (ops.convert_to_numpy(logits).argmax(axis=1) == labels)[: len(rows)].tolist()
         gradients = ops.convert_to_numpy(gradients)[: len(rows)]

@@ -6,7 +6,7 @@ that the choice of examples plays no part, only the luck of an attack (`chance.p
 
 import itertools
 
-from tfnoisekd.evaluation import accuracy
+from tfnoisekd.evaluation import intervals
 from tfnoisekd.evaluation.self_checks import chance, measures, sweeps
 from tfnoisekd.evaluation.self_checks.finding import blocked, growth_part, verdict
 
@@ -24,7 +24,7 @@ def epsilon_growth(found):
         "epsilons": [found.settings.epsilon, *found.radii],
         "robust_accuracy": [len(robust) / n for _, robust in attacks],
         "left": len(left),
-        "left_interval": list(accuracy.wilson_interval(len(left), n)),
+        "left_interval": list(intervals.wilson_interval(len(left), n)),
         "broken_by_grey": sum(int(found.labels[place]) != found.parts["outputs"]["grey_class"] for place in left),
         "rises": [_compare(*pair) for pair in itertools.pairwise(attacks)],
         "rises_in_results": sweeps.rises(found.results, "epsilon"),

@@ -1,4 +1,4 @@
-"""Which examples are attacked."""
+"""Which examples are evaluated: all, or the same share of each class."""
 
 import hashlib
 from typing import NamedTuple
