@@ -27,8 +27,8 @@ def assess(path, questions, *, overrides, root, teacher_path, folder, again, bat
         command: The command line, for the record.
 
     Returns:
-        A dict: `model`, `data`, `run` (method and noise, for a run), what `Assessment.clean` returns, and under the
-        name of each question that was asked its answer.
+        A dict: `model`, `data`, `run` (method and noise, for a run), what `Assessment.clean` returns, under the
+        name of each question that was asked its answer, and `provenance`, that of each file they are kept in.
     """
     subject = find_subject(path, root, overrides)
     assessment = Assessment(
@@ -56,7 +56,7 @@ def assess(path, questions, *, overrides, root, teacher_path, folder, again, bat
         results["ood"] = [assessment.out_of_distribution(source, data_dir) for source in questions.ood]
     if questions.smoothing:
         results["smoothing"] = [assessment.smoothing(**options) for options in questions.smoothing]
-    return results
+    return {**results, "provenance": assessment.ledger.origins}
 
 
 def _attacked(assessment, questions):

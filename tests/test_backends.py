@@ -25,6 +25,11 @@ FILES = {
     "test_distiller_training.py": 20,
     "test_teacher_cache.py": 35,
     "test_teacher_identity.py": 10,
+    "test_adversarial.py": 50,
+    "test_smoothing.py": 25,
+    "test_averaged.py": 10,
+    "test_self_checks.py": 25,
+    "test_calibration.py": 30,
 }
 # Python runs a `sitecustomize` module at its start, before anything of ours.
 BLOCKER = """

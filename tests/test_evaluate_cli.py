@@ -119,6 +119,8 @@ def test_every_question_at_once_and_its_answers_are_kept(run, trained, scans, tm
     assert list(results["corruptions"]["corruptions"]) == ["fog", "contrast"] and results["corruptions"]["n"] == 20
     assert results["ood"][0]["n"] == 200 and results["smoothing"][0]["n_images"] == 20
     assert len(list((tmp_path / "figures").glob("*.png"))) == len(list((tmp_path / "figures").glob("*.svg"))) >= 5
+    assert {name.partition("-")[0] for name in results["provenance"]} >= {"accuracy", "pgd", "ensemble", "corruptions"}
+    assert all(origin["versions"]["keras"] and origin["command"] for origin in results["provenance"].values())
     kept = {path: path.stat().st_mtime_ns for path in (trained / RUN / "evaluation").glob("*.json")}
     code, again, _ = run("evaluate", trained / RUN, *words, "--json")
     assert json.loads(again) == results

@@ -25,7 +25,7 @@ def test_an_answer_is_computed_once_and_says_where_it_comes_from(tmp_path):
     for _ in range(2):
         ledger = Ledger(tmp_path / "evaluation", SUBJECT, command="tfnoisekd evaluate run")
         assert ledger.answer("pgd", {"steps": 20}, adding(calls, 0.5)) == {"value": 0.5}
-    assert calls == [{}]
+    assert calls == [{}] and ledger.origins[ledger.path("pgd", {"steps": 20}).name]["command"]
     (path,) = (tmp_path / "evaluation").glob("*.json")
     assert path == ledger.path("pgd", {"steps": 20}) and path.name.startswith("pgd-")
     record = json.loads(path.read_text())

@@ -25,6 +25,9 @@ class Ledger:
         again: Whether to evaluate anew what is there already.
         command: The command line to record.
 
+    Attributes:
+        origins: Dict of file name -> provenance, of all that was answered since this was made, computed now or before.
+
     Example:
 
     >>> ledger = Ledger("runs/sr-1/evaluation", {"weights": digest, "data": fingerprint})
@@ -33,6 +36,7 @@ class Ledger:
 
     def __init__(self, folder, subject, again=False, command=None):
         self.folder = Path(folder)
+        self.origins = {}
         self._subject, self._again, self._command = subject, again, command
 
     def answer(self, question, settings, compute):
@@ -53,6 +57,7 @@ class Ledger:
         key = {"question": question, "settings": settings, "subject": self._subject, "format": FORMAT}
         path = self.path(question, settings)
         if not self._again and (known := _read(path)) is not None:
+            self.origins[path.name] = known["provenance"]
             return known["results"]
         self.folder.mkdir(parents=True, exist_ok=True)
         with _alone(self.folder):
@@ -65,6 +70,7 @@ class Ledger:
                 record = {**key, "results": results, "provenance": origin}
                 temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
             parts.remove()
+        self.origins[path.name] = origin
         return results
 
     def path(self, question, settings):
