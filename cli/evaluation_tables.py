@@ -5,6 +5,7 @@ from rich.table import Table
 
 from tfnoisekd.cli.results import percent, print_results
 
+MEANS = {"mCA, all 19": "mean_corruption_accuracy", "mCA, RobustBench's 15": "mean_corruption_accuracy_15"}
 STATUS = {"warn": "bold red", "not run": "dim"}
 
 
@@ -66,35 +67,23 @@ def _self_checks(checks):
 
 
 def _corruptions(results):
-    severities = list(results["per_severity"])
-    table = _table(
-        f"Accuracy on corrupted images, n = {results['n']:,} (source: {results['settings']['source']})",
-        ("corruption", *(f"severity {severity}" for severity in severities), "mean", "natural robustness"),
+    severities, source = list(results["per_severity"]), results["settings"]["source"]
+    table = Table(
+        title=f"Accuracy (%) on corrupted images by severity, n = {results['n']:,} (source: {source})",
+        title_justify="left",
     )
-    rows = [
-        (name, {k: v["accuracy"] for k, v in entry["severities"].items()}, entry)
-        for name, entry in results["corruptions"].items()
-    ]
-    rows.append(
-        (
-            "mean",
-            {k: v["accuracy"] for k, v in results["per_severity"].items()},
-            {"accuracy": results["mean_accuracy"], "natural_robustness": results["natural_robustness"]},
-        )
-    )
-    for name, each, entry in rows:
-        shares = [f"{each[severity]:.1%}" for severity in severities]
-        table.add_row(
-            name,
-            *shares,
-            _share(entry["accuracy"]),
-            _share(entry["natural_robustness"]),
-            end_section=name == list(results["corruptions"])[-1],
-        )
-    means = {"mCA, 19 corruptions": "mean_corruption_accuracy", "mCA, RobustBench's 15": "mean_corruption_accuracy_15"}
-    for title, key in means.items():
+    table.add_column("corruption", no_wrap=True)
+    for heading in (*severities, "mean", "natural robustness"):
+        table.add_column(heading, justify="right")
+    for name, entry in results["corruptions"].items():
+        each = [entry["severities"][severity]["accuracy"] for severity in severities]
+        table.add_row(name, *map(_points, (*each, entry["accuracy"], entry["natural_robustness"])))
+    table.add_section()
+    each = [entry["accuracy"] for entry in results["per_severity"].values()]
+    table.add_row("mean", *map(_points, (*each, results["mean_accuracy"], results["natural_robustness"])))
+    for title, key in MEANS.items():
         if results[key] is not None:
-            table.add_row(title, *[""] * len(severities), _share(results[key]), "")
+            table.add_row(title, *[""] * len(severities), _points(results[key]), "")
     return table
 
 
@@ -167,6 +156,10 @@ def _epsilon(epsilon):
     """As k/255 where it is one."""
     levels = epsilon * 255
     return f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-9 else f"{epsilon:g}"
+
+
+def _points(value):
+    return "-" if value is None else f"{100 * value:.1f}"
 
 
 def _share(value):
