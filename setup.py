@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 PARTS = {f"tfnoisekd.{folder}": folder for folder in ("cli", "export", "configs")}
+WEB = ["*.html", "*.css", "*.js", "*.txt"]
 
 
 def packages():
@@ -26,7 +27,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=packages(),
     package_dir=PARTS,
-    package_data={"tfnoisekd": ["py.typed"], "tfnoisekd.configs": ["*.yaml"]},
+    package_data={"tfnoisekd": ["py.typed"], "tfnoisekd.configs": ["*.yaml"], "tfnoisekd.export.web_page": WEB},
     install_requires=[
         "tensorflow>=2.18",  # the home backend: training, SavedModel and LiteRT conversion
         "keras>=3.12",  # models, losses, callbacks; 3.12 brought keras.distillation, whose loss interface ours follow

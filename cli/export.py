@@ -22,6 +22,7 @@ HOW = group("How and where")
 @FORMATS("--onnx", is_flag=True, help="ONNX, for onnxruntime and others")
 @FORMATS("--opset", type=int, default=17, show_default=True, help="ONNX opset, 13 to 18")
 @FORMATS("--channels-first", is_flag=True, help="ONNX that takes (batch, channels, height, width)")
+@FORMATS("--web", is_flag=True, help="a page that runs the ONNX file in any browser, offline (needs npm now)")
 @FORMATS("--saved-model", is_flag=True, help="SavedModel, for TensorFlow and TF Serving")
 @FORMATS("--include", metavar="NAME,...", help="fold into the files: preprocessing (they take bytes), softmax")
 @HOW("--accuracy-drop", type=float, default=0.01, show_default=True, help="what int8 and dynamic may lose")
@@ -36,7 +37,7 @@ HOW = group("How and where")
 @click.pass_obj
 def command(
     words, path, tflite, quantize, onnx, opset, channels_first, saved_model, include, epsilon, teacher_path, output,
-    root, accuracy_drop, robustness, costs, overwrite, **values,
+    root, accuracy_drop, robustness, costs, overwrite, web, **values,
 ):  # fmt: skip
     """Write the student for a device (default: of the newest finished run).
 
@@ -52,6 +53,8 @@ def command(
     include = _chosen("include", include, INCLUDES)
     if epsilon and not robustness:
         raise click.UsageError("`--epsilon` has a use only with `--robustness`")
+    if web and not onnx:
+        raise click.UsageError("`--web` needs `--onnx`, whose file the page runs")
     from tfnoisekd.cli.backend import load_quietly
 
     load_quietly()
@@ -62,7 +65,7 @@ def command(
     subject = find_subject(path, root, given(values))
     teacher = subject.find_teacher(teacher_path)
     order = Order(
-        wanted, include, opset, channels_first, accuracy_drop, overwrite, costs, robustness, epsilon or "8/255"
+        wanted, include, opset, channels_first, accuracy_drop, overwrite, costs, robustness, epsilon or "8/255", web
     )
     folder = Path(output) if output else subject.model_path.parent / "export"
     report = deliver(

@@ -8,6 +8,7 @@ from tfnoisekd.export import cost, macs, report, robustness
 from tfnoisekd.export.onnx import onnx
 from tfnoisekd.export.saved_model import saved_model
 from tfnoisekd.export.tflite import INTEGER, tflite
+from tfnoisekd.export.web import web
 
 SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx", "saved_model": "_saved_model"}
 
@@ -26,6 +27,7 @@ class Order:
         costs: Whether latency, throughput and memory are measured.
         robustness: Number of test images that robustness after quantisation is measured on; None for not at all.
         epsilon: Largest perturbation of that attack.
+        web: Whether a page that runs the ONNX file in a browser is written too; `files` must have one.
     """
 
     files: tuple
@@ -37,6 +39,7 @@ class Order:
     costs: bool = True
     robustness: int | None = None
     epsilon: float | str = "8/255"
+    web: bool = False
 
 
 def deliver(model, data, folder, order, *, stem="student", teacher=None, command=None, show=None):
@@ -69,6 +72,9 @@ def deliver(model, data, folder, order, *, stem="student", teacher=None, command
         name = stem if quantize == "none" else f"{stem}-{quantize}"
         show(f"writing and proving {name}{SUFFIXES[format]}")
         written.append(_write(format, quantize, model, folder / f"{name}{SUFFIXES[format]}", data, order))
+    if order.web:
+        show("writing the page for browsers")
+        _page(next(each for each in written if each.format == "onnx"), folder / f"{stem}-web", data, order)
     found = _robustness(model, written, test, order, show)
     entries = []
     for exported in written:
@@ -97,6 +103,11 @@ def _write(format, quantize, model, path, data, order):
     return saved_model(model, path, data.test.images, data.test.labels, **options)
 
 
+def _page(exported, folder, data, order):
+    measured = {"accuracy": exported.accuracy, "num_test_images": exported.n}
+    web(exported.path, folder, class_names=data.class_names, **measured, overwrite=order.overwrite)
+
+
 def _robustness(model, written, test, order, show):
     """Path of each file, and "keras" -> what it withstands; empty if that was not asked for."""
     if order.robustness is None:
@@ -108,7 +119,9 @@ def _robustness(model, written, test, order, show):
     paths = {each.path: (each.format, each.path) for each in written}
     corrupted = robustness.under_corruptions(model, paths, test, limit=limit)
     models = corrupted.pop("models")
-    found = {robustness.KERAS: {"pgd": attacked.keras, "corruptions": {**models[robustness.KERAS], "settings": corrupted}}}
+    found = {
+        robustness.KERAS: {"pgd": attacked.keras, "corruptions": {**models[robustness.KERAS], "settings": corrupted}}
+    }
     for path, (format, _) in paths.items():
         transfer = robustness.of_file(format, path, attacked.images, attacked.labels)
         found[path] = {"transfer": transfer, "corruptions": models[path]}

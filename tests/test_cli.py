@@ -93,6 +93,11 @@ def test_methods_and_datasets_are_listed(run):
         ("train --resume nowhere", "nowhere is not a run folder"),
         ("train --resume a --rate 0.1", "`--resume` takes a run's own configuration"),
         ("evaluate nowhere", "There is no run or model file nowhere"),
+        ("export --tflite --quantize int4", "`quantize` must be among none, float16, dynamic, int8, int8-io"),
+        ("export --onnx --quantize int8", "`--quantize` has a use only with `--tflite`"),
+        ("export --tflite --include sofmax", "Did you mean `softmax`?"),
+        ("export --tflite --web", "`--web` needs `--onnx`"),
+        ("export --tflite --epsilon 8/255", "`--epsilon` has a use only with `--robustness`"),
         ("evaluate", "There is no finished run in runs: train one by `tfnoisekd train`"),
         ("export --tflite", "There is no finished run in runs"),
         ("export", "Say at least one format: --tflite, --onnx or --saved-model"),
@@ -203,11 +208,18 @@ def test_export_writes_all_formats_of_the_newest_run(run, trained):
     code, out, error = run("export", "--tflite", "--onnx", "--saved-model", "--runs", trained)
     assert code == 0 and "Using the newest finished run" in error
     folder = trained / "baseline-scans-1" / "export"
-    assert {p.name for p in folder.iterdir()} == {"student.tflite", "student.onnx", "student_saved_model"}
+    files = {"student.tflite", "student.onnx", "student_saved_model"}
+    assert {p.name for p in folder.iterdir()} == files | {"export.json"}
+    report = json.loads((folder / "export.json").read_text())
+    assert {each["path"] for each in report["files"]} == files and "tfnoisekd export" in report["provenance"]["command"]
+    assert all(each["cost"]["timings"][0]["median_ms"] > 0 for each in report["files"])
     assert out.count("agrees with the Keras student on 100.00% of 40 test images") == 3
     code, _, error = run("export", "--tflite", "--runs", trained)
     assert code == 2 and "--overwrite" in error
-    assert run("export", "--tflite", "--overwrite", "--runs", trained)[0] == 0
+    words = ["--tflite", "--quantize", "int8-io", "--include", "preprocessing,softmax", "--robustness", "10"]
+    code, out, error = run("export", *words, "--accuracy-drop", "0.2", "--no-costs", "--runs", trained)
+    assert code == 0, error
+    assert (folder / "student-int8-io.tflite").is_file() and "What they withstand" in out
 
 
 def test_pixels_out_of_range_and_labels_outside_the_classes(run, tmp_path):
