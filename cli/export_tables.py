@@ -38,12 +38,16 @@ def _costs(report):
     for row in rows:
         table.add_row(*(row[place] for place in places))
     models = [dict(zip(columns, row, strict=True)) for row in rows if row[0] in reports.ROLES]
-    table.caption = "\n".join(
-        f"{each['format']}: a float32 TFLite file of it, {each['bytes']} bytes, {each['parameters']} parameters, "
-        f"{each['MACs']} MACs"
-        for each in models
-    )
+    table.caption = "\n".join(_sizes(each) for each in models)
     return table
+
+
+def _sizes(model):
+    """A line on a Keras model."""
+    measured = (
+        "" if model["bytes"] == reports.NONE else f" (measured as a float32 TFLite file of {model['bytes']} bytes)"
+    )
+    return f"{model['format']}: {model['parameters']} parameters, {model['MACs']} MACs{measured}"
 
 
 def _robustness(report):

@@ -76,6 +76,19 @@ def test_jpeg_pixels_are_what_pillow_decodes(root):
         np.testing.assert_array_equal(data.train.images[0], np.asarray(image))
 
 
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_photos_are_turned_upright(tmp_path, orientation, turns):
+    upright = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    tag = Image.Exif()
+    tag[0x0112] = orientation
+    stored = np.rot90(upright, -turns)  # as the sensor lay
+    for name in ("a", "b"):
+        write(tmp_path / "train" / name / "0.png", stored, exif=tag)
+        write(tmp_path / "test" / name / "0.png", upright)
+    data = load(f"folder:{tmp_path}", validation_size=0)
+    np.testing.assert_array_equal(data.train.images, data.test.images)
+
+
 def test_greyscale_stays_greyscale_only_if_all_are(tmp_path):
     for name in ("a", "b"):
         write(tmp_path / name / "0.png", np.full((8, 8), 50, np.uint8))

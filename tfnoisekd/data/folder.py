@@ -146,13 +146,14 @@ def _decode(files, root, image_size, skip_bad_images):
 
 def _decode_one(file, image_size):
     """The image as uint8 (height, width, 1 or 3), or the reason why there is none."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(file, formats=("JPEG", "PNG")) as image:
             # Known from the header; nothing is decoded yet.
             if image.width * image.height > MAX_PIXELS:
                 return f"{image.width}x{image.height} pixels, more than the {MAX_PIXELS} that are decoded"
+            ImageOps.exif_transpose(image, in_place=True)  # cameras note that they were held upright, not the pixels
             pixels = _pixels(image)
     # Whatever damage a decoder trips over is one bad image, not the end of the program; the reason is reported.
     except Exception as error:
