@@ -30,6 +30,7 @@ HOW = group("How and where")
 @HOW("--epsilon", metavar="X", help="largest perturbation of that attack  [8/255]")
 @HOW("--costs/--no-costs", default=True, help="measure latency, throughput and memory  [on]")
 @HOW("--teacher", "teacher_path", metavar="RUN|MODEL.keras", help="stands beside the student  [the run's own]")
+@HOW("--licence", metavar="TEXT", default="not stated", show_default=True, help="of the weights, for files and card")
 @HOW("--output", metavar="DIR", help="folder to write to  [export/ in the run, or beside the model]")
 @HOW("--overwrite", is_flag=True, help="replace files that are already there")
 @RUNS
@@ -37,7 +38,7 @@ HOW = group("How and where")
 @click.pass_obj
 def command(
     words, path, tflite, quantize, onnx, opset, channels_first, saved_model, include, epsilon, teacher_path, output,
-    root, accuracy_drop, robustness, costs, overwrite, web, **values,
+    root, accuracy_drop, robustness, costs, overwrite, web, licence, **values,
 ):  # fmt: skip
     """Write the student for a device (default: of the newest finished run).
 
@@ -60,6 +61,7 @@ def command(
     load_quietly()
     from tfnoisekd.cli.export_tables import print_report
     from tfnoisekd.cli.subject import find_subject
+    from tfnoisekd.export import description
     from tfnoisekd.export.delivery import Order, deliver
 
     subject = find_subject(path, root, given(values))
@@ -68,13 +70,19 @@ def command(
         wanted, include, opset, channels_first, accuracy_drop, overwrite, costs, robustness, epsilon or "8/255", web
     )
     folder = Path(output) if output else subject.model_path.parent / "export"
+    model = subject.load_model()
+    if subject.run is not None:
+        described = description.of_run(subject.run.record, model, licence=licence)
+    else:
+        described = description.of_model(model, subject.data.class_names, licence=licence)
     report = deliver(
-        subject.load_model(),
+        model,
         subject.data,
         folder,
         order,
         stem=subject.model_path.stem,
         teacher=teacher and subject.load_fitting(teacher, "teacher"),
+        description=described,
         command=words,
         show=lambda title: click.echo(f"{title} ...", err=True),
     )

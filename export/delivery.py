@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfnoisekd.evaluation import accuracy, prediction
-from tfnoisekd.export import cost, macs, report, robustness
+from tfnoisekd.export import cost, macs, model_card, report, robustness
 from tfnoisekd.export.onnx import onnx
 from tfnoisekd.export.saved_model import saved_model
 from tfnoisekd.export.tflite import INTEGER, tflite
@@ -42,7 +42,7 @@ class Order:
     web: bool = False
 
 
-def deliver(model, data, folder, order, *, stem="student", teacher=None, command=None, show=None):
+def deliver(model, data, folder, order, *, stem="student", teacher=None, description=None, command=None, show=None):
     """Writes the files of an order, and `export.json` beside them.
 
     Args:
@@ -52,6 +52,8 @@ def deliver(model, data, folder, order, *, stem="student", teacher=None, command
         order: An `Order`.
         stem: Name of the files, to which quantisation and suffix are added.
         teacher: A `keras.Model` to stand beside the student in the report, or None.
+        description: A `Description` that goes into every file, and into MODEL_CARD.md and labels.txt beside them; None
+            for neither.
         command: The command line to record.
         show: Function of a title, called before each piece of work.
 
@@ -71,7 +73,8 @@ def deliver(model, data, folder, order, *, stem="student", teacher=None, command
     for format, quantize in order.files:
         name = stem if quantize == "none" else f"{stem}-{quantize}"
         show(f"writing and proving {name}{SUFFIXES[format]}")
-        written.append(_write(format, quantize, model, folder / f"{name}{SUFFIXES[format]}", data, order))
+        target = folder / f"{name}{SUFFIXES[format]}"
+        written.append(_write(format, quantize, model, target, data, order, description))
     if order.web:
         show("writing the page for browsers")
         _page(next(each for each in written if each.format == "onnx"), folder / f"{stem}-web", data, order)
@@ -87,11 +90,13 @@ def deliver(model, data, folder, order, *, stem="student", teacher=None, command
         blocks["teacher"] = _block(teacher, test, order)
     result = report.build(entries, folder=folder, command=command, data=data.name, **blocks)
     report.write(folder, result)
+    if description is not None:
+        model_card.write(folder, description, written)
     return result
 
 
-def _write(format, quantize, model, path, data, order):
-    options = {"include": order.include, "overwrite": order.overwrite}
+def _write(format, quantize, model, path, data, order, description):
+    options = {"include": order.include, "overwrite": order.overwrite, "description": description}
     if format == "tflite":
         options |= {"quantize": quantize, "accuracy_drop": order.accuracy_drop}
         if quantize in INTEGER:

@@ -6,7 +6,9 @@ from tfnoisekd.export.serving import Wanted
 OPSETS = range(13, 19)
 
 
-def onnx(model, path, images, labels=None, *, opset=17, channels_first=False, include=(), overwrite=False):
+def onnx(
+    model, path, images, labels=None, *, opset=17, channels_first=False, include=(), overwrite=False, description=None
+):
     """Writes an ONNX file with tf2onnx and verifies it with ONNX Runtime.
 
     It takes `image`, float32 (batch, height, width, channels) in [0, 1] with any batch size, and gives `logits`,
@@ -24,6 +26,7 @@ def onnx(model, path, images, labels=None, *, opset=17, channels_first=False, in
         include: What is folded into the file. "preprocessing": it takes uint8 in 0..255, as cameras and decoders give
             them, and divides by 255 itself. "softmax": it gives `probabilities`; that of a model which ends in a
             softmax is called so anyway, and gets no second one.
+        description: A `tfnoisekd.export.Description` that is put into the file, or None.
         overwrite: Whether an earlier file at `path` may be replaced.
 
     Returns:
@@ -54,7 +57,9 @@ def onnx(model, path, images, labels=None, *, opset=17, channels_first=False, in
     def convert(served, path):
         write_onnx(served, path, opset)
 
-    return verify.hand_over("onnx", model, path, images, labels, convert, wanted=wanted, overwrite=overwrite)
+    return verify.hand_over(
+        "onnx", model, path, images, labels, convert, wanted=wanted, overwrite=overwrite, description=description
+    )
 
 
 def write_onnx(served, path, opset):

@@ -4,7 +4,7 @@ from tfnoisekd.export import checks, verify
 from tfnoisekd.export.serving import Wanted
 
 
-def saved_model(model, path, images, labels=None, *, include=(), overwrite=False):
+def saved_model(model, path, images, labels=None, *, include=(), overwrite=False, description=None):
     """Writes a SavedModel folder and verifies it with plain `tf.saved_model.load`.
 
     Its signature `serving_default` takes `image`, float32 (batch, height, width, channels) in [0, 1] with any batch
@@ -20,6 +20,7 @@ def saved_model(model, path, images, labels=None, *, include=(), overwrite=False
         include: What is folded into the file. "preprocessing": it takes uint8 in 0..255, as cameras and decoders give
             them, and divides by 255 itself. "softmax": it gives `probabilities`; that of a model which ends in a
             softmax is called so anyway, and gets no second one.
+        description: A `tfnoisekd.export.Description` that is put into the file, or None.
         overwrite: Whether an earlier SavedModel at `path` may be replaced.
 
     Returns:
@@ -42,7 +43,9 @@ def saved_model(model, path, images, labels=None, *, include=(), overwrite=False
     def convert(served, path):
         write_saved_model(served, path)
 
-    return verify.hand_over("saved_model", model, path, images, labels, convert, wanted=wanted, overwrite=overwrite)
+    return verify.hand_over(
+        "saved_model", model, path, images, labels, convert, wanted=wanted, overwrite=overwrite, description=description
+    )
 
 
 def write_saved_model(served, path):

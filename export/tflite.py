@@ -28,6 +28,7 @@ def tflite(
     include=(),
     accuracy_drop=0.01,
     overwrite=False,
+    description=None,
 ):
     """Writes a TFLite file and verifies it with LiteRT's interpreter.
 
@@ -60,6 +61,7 @@ def tflite(
             `probabilities`; that of a model which ends in a softmax is called so anyway, and gets no second one.
         accuracy_drop: For dynamic, int8 and int8-io: how much lower the accuracy of the file may be, 0.01 for one
             percentage point. Without labels, the share of images that may change their class.
+        description: A `tfnoisekd.export.Description` that is put into the file, or None.
         overwrite: Whether an earlier file at `path` may be replaced.
 
     Returns:
@@ -97,6 +99,7 @@ def tflite(
         convert,
         wanted=wanted,
         overwrite=overwrite,
+        description=description,
         quantize=quantize,
         limits=limits,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tfnoisekd.evaluation.calibration import check_labels
-from tfnoisekd.export import checks, files, pixels, serving
+from tfnoisekd.export import checks, files, metadata, pixels, serving
 from tfnoisekd.export.runtimes import open_file
 from tfnoisekd.export.verdict import (
     ConversionFailed,
@@ -23,7 +23,20 @@ BATCH_TOLERANCE = 0.05  # some steps of int8 outputs: kernels for one image and 
 FLOAT32 = limits_of("none")
 
 
-def hand_over(format, model, path, images, labels, convert, *, wanted, overwrite, quantize="none", limits=FLOAT32):
+def hand_over(
+    format,
+    model,
+    path,
+    images,
+    labels,
+    convert,
+    *,
+    wanted,
+    overwrite,
+    quantize="none",
+    limits=FLOAT32,
+    description=None,
+):
     """Converts, verifies, and only then moves the file to its place; a failure leaves `path` as it was.
 
     Args:
@@ -37,6 +50,7 @@ def hand_over(format, model, path, images, labels, convert, *, wanted, overwrite
         overwrite: Whether an earlier file of this format at `path` may be replaced.
         quantize: Name of the quantisation, for the report.
         limits: The `Limits` that decide.
+        description: `description.Description` that is put into the file before it is verified, or None.
 
     Returns:
         An `ExportReport`.
@@ -51,12 +65,16 @@ def hand_over(format, model, path, images, labels, convert, *, wanted, overwrite
     path = Path(path)
     files.check_free(path, format, overwrite)
     served, images, expected = promise(model, images, wanted)
+    if description is not None:
+        description.check_classes(expected.shape[1])
     if labels is not None:
         labels = check_labels(labels, *expected.shape)
     with files.partial_sibling(path) as partial:
         convert_quietly(format, convert, served, partial)
         try:
             with files.quiet():
+                if description is not None:
+                    metadata.embed(format, partial, description, quantize)
                 runtime = open_file(format, partial, threads=os.cpu_count() or 1)
                 outputs = run_both_ways(runtime, images, expected)
         except Exception as error:

@@ -209,7 +209,7 @@ def test_export_writes_all_formats_of_the_newest_run(run, trained):
     assert code == 0 and "Using the newest finished run" in error
     folder = trained / "baseline-scans-1" / "export"
     files = {"student.tflite", "student.onnx", "student_saved_model"}
-    assert {p.name for p in folder.iterdir()} == files | {"export.json"}
+    assert {p.name for p in folder.iterdir()} == files | {"export.json", "MODEL_CARD.md", "labels.txt"}
     report = json.loads((folder / "export.json").read_text())
     assert {each["path"] for each in report["files"]} == files and "tfnoisekd export" in report["provenance"]["command"]
     assert all(each["cost"]["timings"][0]["median_ms"] > 0 for each in report["files"])
