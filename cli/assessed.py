@@ -4,7 +4,10 @@ from pathlib import Path
 
 import click
 
-from tfnoisekd.assessment import Assessment, file_digest
+from tfnoisekd.answer_keys import file_digest
+from tfnoisekd.assessment import Assessment
+from tfnoisekd.cli import checked
+from tfnoisekd.cli.checked import check_writable, pixels_hint
 from tfnoisekd.cli.progress import shown_work
 from tfnoisekd.cli.subject import find_subject
 from tfnoisekd.evaluation.logits import without_softmax
@@ -12,8 +15,8 @@ from tfnoisekd.evaluation.logits import without_softmax
 NOISE = ("method", "sigma", "rate", "dropout")
 
 
-def assess(path, questions, *, overrides, root, teacher_path, folder, again, batch_size, command):
-    """The answers of one model, ready for JSON.
+def prepare(path, questions, *, overrides, root, teacher_path, folder, again, batch_size, command):
+    """A model with its data, and every question checked, before any is answered.
 
     Args:
         path: A run, a model file, or None for the newest finished run of `root`.
@@ -27,14 +30,19 @@ def assess(path, questions, *, overrides, root, teacher_path, folder, again, bat
         command: The command line, for the record.
 
     Returns:
-        A dict: `model`, `data`, `run` (method and noise, for a run), what `Assessment.clean` returns, under the
-        name of each question that was asked its answer, and `provenance`, that of each file they are kept in.
+        (subject, assessment).
+
+    Raises:
+        ValueError, OSError, ImportError: If model, data or a question can't be what they must be.
     """
     subject = find_subject(path, root, overrides)
+    folder = Path(folder) if folder else _folder(subject)
+    check_writable(folder)
+    model = _logits_of(subject.load_model(), subject.model_path)
     assessment = Assessment(
-        _logits_of(subject.load_model(), subject.model_path),
+        model,
         subject.data,
-        folder or _folder(subject),
+        folder,
         file_digest(subject.model_path),
         teacher=_teacher(subject, teacher_path),
         samples=questions.samples,
@@ -43,43 +51,69 @@ def assess(path, questions, *, overrides, root, teacher_path, folder, again, bat
         command=command,
         show=shown_work,
     )
+    checked.check(questions, assessment, subject.config.data_dir)
+    return subject, assessment
+
+
+def assess(subject, assessment, questions):
+    """The answers of one model, ready for JSON.
+
+    Args:
+        subject: The model's `Subject`.
+        assessment: Its `Assessment`.
+        questions: `questions.Questions`.
+
+    Returns:
+        A dict: `model`, `data`, `run` (method and noise, for a run), what `Assessment.clean` returns, under the
+        name of each question that was asked its answer, `errors`, question -> reason, where one could not be answered,
+        and `provenance`, that of each file they are kept in.
+    """
     results = {"model": str(subject.model_path), "data": subject.data.name}
     if subject.run is not None:
         config = subject.run.record["config"]
         results["run"] = {"path": str(subject.run.path), **{name: config[name] for name in NOISE}}
     results |= assessment.clean()
-    results |= _attacked(assessment, questions)
-    if questions.corruptions is not None:
-        results["corruptions"] = assessment.corruptions(**questions.corruptions, data_dir=_data_dir(subject, questions))
-    if questions.ood:
-        data_dir = subject.config.data_dir
-        results["ood"] = [assessment.out_of_distribution(source, data_dir) for source in questions.ood]
-    if questions.smoothing:
-        results["smoothing"] = [assessment.smoothing(**options) for options in questions.smoothing]
-    return {**results, "provenance": assessment.ledger.origins}
+    if hint := pixels_hint(assessment, results["accuracy"]):
+        click.echo(f"Warning: {hint}", err=True)
+    answers, errors = _answers(assessment, questions, subject.config.data_dir), {}
+    for name, answer in answers.items():
+        try:
+            results[name] = answer(results)
+        except ValueError as error:
+            errors[name] = " ".join(str(error).split())
+    return {**results, **({"errors": errors} if errors else {}), "provenance": assessment.ledger.origins}
 
 
-def _attacked(assessment, questions):
-    """The answers about attacks, and what the checks say of them."""
-    results = {}
+def _answers(assessment, questions, data_dir):
+    """Name -> function of the results so far, for each question that was asked, in their order."""
+    answers = {}
     if questions.pgd is not None:
-        results["pgd"] = assessment.pgd(**questions.pgd)
+        answers["pgd"] = lambda results: assessment.pgd(**questions.pgd)
     if questions.ensembles:
-        results["ensemble"] = [assessment.ensemble(**options) for options in questions.ensembles]
+        answers["ensemble"] = lambda results: [assessment.ensemble(**options) for options in questions.ensembles]
     if questions.self_checks:
-        limit = (questions.pgd or questions.ensembles[0]).get("limit")
-        results["self_checks"] = assessment.self_checks(results.get("pgd"), results.get("ensemble"), limit)
-    return results
+        answers["self_checks"] = lambda results: _checks(assessment, questions, results)
+    if questions.corruptions is not None:
+        tfds = {"data_dir": data_dir} if questions.corruptions.get("source") == "tfds" else {}
+        answers["corruptions"] = lambda results: assessment.corruptions(**questions.corruptions, **tfds)
+    if questions.ood:
+        answers["ood"] = lambda results: [assessment.out_of_distribution(each, data_dir) for each in questions.ood]
+    if questions.smoothing:
+        answers["smoothing"] = lambda results: [assessment.smoothing(**options) for options in questions.smoothing]
+    return answers
+
+
+def _checks(assessment, questions, results):
+    pgd, strong = results.get("pgd"), results.get("ensemble")
+    if not (pgd or strong):
+        raise ValueError("no attack could be run, so there is nothing to check")
+    return assessment.self_checks(pgd, strong, (questions.pgd or questions.ensembles[0]).get("limit"))
 
 
 def _folder(subject):
     if subject.run is not None:
         return subject.run.path / "evaluation"
     return subject.model_path.with_name(f"{subject.model_path.stem}-evaluation")
-
-
-def _data_dir(subject, questions):
-    return subject.config.data_dir if questions.corruptions.get("source") == "tfds" else None
 
 
 def _teacher(subject, path):

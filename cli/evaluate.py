@@ -1,6 +1,7 @@
 """`tfnoisekd evaluate`."""
 
 import json
+from pathlib import Path
 
 import click
 
@@ -53,8 +54,8 @@ HOW = group("How and where")
 def command(words, paths, teacher_path, folder, again, figures, output, as_json, root, batch_size, **values):
     """Judge models on test images: accuracy, calibration, robustness (default: the newest finished run).
 
-    Accuracy and calibration are always reported; the options ask for more. Results are kept: what was asked before is
-    not computed again, and what was interrupted goes on where it was. A run is evaluated on its own data unless --data
+    Accuracy and calibration are always reported; the options ask for more. Answers are kept: the same question is
+    not computed twice, and what was interrupted goes on where it was. A run is evaluated on its own data unless --data
     names another; a model file needs --data.
 
     \b
@@ -72,14 +73,19 @@ def command(words, paths, teacher_path, folder, again, figures, output, as_json,
 
     load_quietly()
     from tfnoisekd import runs
-    from tfnoisekd.cli.assessed import assess
+    from tfnoisekd.cli.assessed import assess, prepare
+    from tfnoisekd.cli.checked import make_folder
     from tfnoisekd.cli.evaluation_tables import print_assessment, print_comparison
 
+    if output and not Path(output).parent.is_dir():
+        raise FileNotFoundError(f"`--output` must be in a folder that is there. Received: {output}")
+    if figures:
+        make_folder(figures)
     options = {"teacher_path": teacher_path, "folder": folder, "again": again, "batch_size": batch_size}
     options |= {"root": root, "command": words, "overrides": given(values)}
     assessed = []
-    for path in paths or (None,):
-        results = assess(path, questions, **options)
+    for subject, assessment in [prepare(path, questions, **options) for path in paths or (None,)]:
+        results = assess(subject, assessment, questions)
         assessed.append(results)
         if not as_json:
             print_assessment(results)
@@ -96,3 +102,6 @@ def command(words, paths, teacher_path, folder, again, figures, output, as_json,
 
         for path in draw(assessed, figures):
             click.echo(f"Figure: {path}", err=as_json)
+    errors = [f"{name}: {reason}" for results in assessed for name, reason in results.get("errors", {}).items()]
+    if errors:
+        raise ValueError("; ".join(errors))

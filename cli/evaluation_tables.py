@@ -1,5 +1,6 @@
 """Prints what `tfnoisekd evaluate` found: a table for each question, and one that compares models."""
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -17,20 +18,45 @@ def print_assessment(results):
     for name, table in TABLES.items():
         if results.get(name):
             console.print(table(results[name]))
+    for name, reason in results.get("errors", {}).items():
+        console.print(f"{name}: not answered. {reason}", soft_wrap=True)
 
 
 def print_comparison(assessed):
     """Prints one row for each model, with the figures that all questions gave."""
-    table = Table(title="All models", title_justify="left")
+    table = Table(title="All models, %", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("model", overflow="fold")
-    columns = [name for name in FIGURES if any(FIGURES[name](results) is not None for results in assessed)]
-    for name in columns:
+    columns = list(dict.fromkeys(name for results in assessed for name in _figures(results)))
+    several = len({results["data"] for results in assessed}) > 1
+    for name in [*(["data"] if several else []), *columns]:
         table.add_column(name, justify="right")
     for results in assessed:
-        values = [FIGURES[name](results) for name in columns]
+        found = _figures(results)
         label = results.get("run", {}).get("path", results["model"])
-        table.add_row(label, *("-" if value is None else f"{value:.2%}" for value in values))
+        data = [results["data"]] if several else []
+        table.add_row(label, *data, *(_points(found.get(name)) for name in columns))
     Console(markup=False).print(table)
+
+
+def _figures(results):
+    """What a comparison shows of a model: a heading, which tells the settings, -> a share."""
+    found = {"accuracy": results["accuracy"]}
+    for row in results.get("pgd", ())[-1:]:
+        found[f"PGD-{row['steps']}, {_epsilon(row['epsilon'])}"] = row["robust_accuracy"]
+    for row in results.get("ensemble", ())[-1:]:
+        found[f"strong, {_epsilon(row['epsilon'])}"] = row["robust_accuracy"]
+    if corrupted := results.get("corruptions"):
+        mca, sets = (
+            corrupted["mean_corruption_accuracy"],
+            len(corrupted["corruptions"]) * len(corrupted["per_severity"]),
+        )
+        found["mCA" if mca is not None else f"{sets} corrupted sets"] = corrupted["mean_accuracy"]
+        found["natural robustness"] = corrupted["natural_robustness"]
+    for row in results.get("ood", ()):
+        found[row["source"]] = row["accuracy"]
+    for row in results.get("smoothing", ())[-1:]:
+        found[f"smoothed, {row['sigma']:g}"] = row["smoothed_accuracy"]
+    return found
 
 
 def _pgd(rows):
@@ -98,14 +124,19 @@ def _ood(rows):
 def _smoothing(rows):
     first = rows[0]
     radii = [each["radius"] for each in first["certified_accuracy"]]
-    table = _table(
-        f"Randomized smoothing, {first['n_images']:,} images, {first['n']:,} draws: accuracy certified at l2 radius",
-        ("sigma", *(f"{radius:g}" for radius in radii), "smoothed accuracy", "abstained"),
+    table = Table(
+        title=f"Certified accuracy (%) at l2 radius, {first['n_images']:,} images, {first['n']:,} noisy copies of each",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
+    for heading in ("sigma", *(f"{radius:g}" for radius in radii), "abstained", "accuracy (95% interval)"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        certified = [_share(each["accuracy"]) for each in row["certified_accuracy"]]
-        smoothed = percent(row["smoothed_accuracy"], row["smoothed_accuracy_interval"])
-        table.add_row(f"{row['sigma']:g}", *certified, smoothed, _share(row["abstention_rate"]))
+        certified = [_points(each["accuracy"]) for each in row["certified_accuracy"]]
+        low, high = row["smoothed_accuracy_interval"]
+        smoothed = f"{_points(row['smoothed_accuracy'])} ({_points(low)} to {_points(high)})"
+        table.add_row(f"{row['sigma']:g}", *certified, _points(row["abstention_rate"]), smoothed)
     return table
 
 
@@ -119,30 +150,10 @@ TABLES = {
 }
 
 
-def _last(question, figure):
-    def read(results):
-        found = results.get(question)
-        return found[-1][figure] if found else None
-
-    return read
-
-
-# What a comparison shows of each model; of several settings, the last.
-FIGURES = {
-    "accuracy": lambda results: results["accuracy"],
-    "PGD": _last("pgd", "robust_accuracy"),
-    "strong attacks": _last("ensemble", "robust_accuracy"),
-    "mCA": lambda results: (results.get("corruptions") or {}).get("mean_accuracy"),
-    "natural robustness": lambda results: (results.get("corruptions") or {}).get("natural_robustness"),
-    "other data": _last("ood", "accuracy"),
-    "smoothed": _last("smoothing", "smoothed_accuracy"),
-}
-
-
 def _table(title, headings):
     table = Table(title=title, title_justify="left")
     for number, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if number == 0 else "right", overflow="fold")
+        table.add_column(heading, justify="right" if number else "left", overflow="fold")
     return table
 
 
@@ -160,7 +171,3 @@ def _epsilon(epsilon):
 
 def _points(value):
     return "-" if value is None else f"{100 * value:.1f}"
-
-
-def _share(value):
-    return "-" if value is None else f"{value:.1%}"

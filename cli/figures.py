@@ -12,13 +12,12 @@ def draw(assessed, folder):
 
     Args:
         assessed: List of what `assessed.assess` returned, one for each model.
-        folder: Where the files go; made if needed.
+        folder: Where the files go, which is there.
 
     Returns:
         The paths of all PNG files; each has an SVG beside it.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     series = dict(zip(_labels(assessed), assessed, strict=True))
     drawn = [figures.reliability_diagram(series, folder / "reliability")]
     drawn.append(figures.risk_coverage(series, folder / "risk-coverage"))
@@ -26,7 +25,7 @@ def draw(assessed, folder):
     if corrupted := _having(series, "corruptions"):
         drawn.append(figures.corruption_bars(corrupted, folder / "corruptions"))
     if certified := _having(series, "smoothing"):
-        lines = {f"{label}, sigma {row['sigma']:g}": row for label, rows in certified.items() for row in rows}
+        lines = {f"{label}, smoothing {row['sigma']:g}": row for label, rows in certified.items() for row in rows}
         drawn.append(figures.certified_accuracy(lines, folder / "certified"))
     drawn += _sigma(assessed, folder)
     return [png for png, _ in drawn]

@@ -20,7 +20,7 @@ COMMANDS = {
 }
 # What a person mends by other input or another place; the rest went wrong in the work itself.
 WRONG_INPUT = (ValueError, LookupError, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError)
-WRONG_INPUT += (ConnectionError, BlockingIOError)
+WRONG_INPUT += (ConnectionError, BlockingIOError, ImportError)
 
 
 class LazyGroup(click.Group):
@@ -75,7 +75,9 @@ def main(args=None):
     try:
         code = cli.main(args, prog_name="tfnoisekd", standalone_mode=False, obj=shlex.join(["tfnoisekd", *args]))
     except (KeyboardInterrupt, click.exceptions.Abort):  # click makes the one into the other
-        _say("Interrupted. A run that was training goes on with `tfnoisekd train --resume RUN`.")
+        _say(
+            "Interrupted. A training goes on with `tfnoisekd train --resume RUN`, an evaluation with the same command."
+        )
         code = 130
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
@@ -101,5 +103,7 @@ def _say(message):
 
 def _one_line(error):
     message = " ".join(str(error).split()) or type(error).__name__
-    known = isinstance(error, (ValueError, OSError, ArithmeticError)) or type(error).__module__.startswith("tfnoisekd")
+    known = isinstance(error, (ValueError, OSError, ArithmeticError, ImportError)) or type(error).__module__.startswith(
+        "tfnoisekd"
+    )
     return message if known else f"{type(error).__name__}: {message} (--debug shows where)"

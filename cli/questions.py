@@ -13,6 +13,14 @@ BELONGS = {
     "corruptions": ("severities", "corruption_source", "frost"),
     "smoothing": ("draws", "alpha", "radii"),
 }
+# Options that only some attacks take.
+OF_ATTACKS = {
+    "steps": ("pgd",),
+    "step_size": ("pgd",),
+    "iterate": ("pgd",),
+    "apgd_steps": (ENSEMBLE, "apgd-ce", "apgd-dlr", "apgd-t"),
+    "queries": (ENSEMBLE, "square"),
+}
 
 
 class Questions(NamedTuple):
@@ -44,6 +52,9 @@ def read(values):
         click.UsageError: If an option has no use beside the others.
         ValueError: If one has a value that it can't have.
     """
+    for name, value in values.items():
+        if value == "":
+            raise click.UsageError(f"`--{_flag(name)}` is empty")
     for owner, names in BELONGS.items():
         for name in names:
             if values[name] is not None and values[owner] is None:
@@ -71,9 +82,12 @@ def _attacks(values, shared):
 
             known = ("pgd", *STRONG, ENSEMBLE)
             raise ValueError(f"`attack` must be among {', '.join(known)}. Received: {name!r}.{nearest(name, known)}")
-    if values["norm"] == "l2" and not (values["epsilon"] and values["step_size"]):
+    for option, owners in OF_ATTACKS.items():
+        if values[option] is not None and not set(owners) & set(names):
+            raise click.UsageError(f"`--{_flag(option)}` has a use only with the attacks {', '.join(owners)}")
+    if values["norm"] == "l2" and not (values["epsilon"] and (values["step_size"] or "pgd" not in names)):
         raise click.UsageError(
-            "`--norm l2` needs `--epsilon` and `--step-size` in that norm, such as 0.5 and 0.1 for CIFAR-10: "
+            "`--norm l2` needs `--epsilon` in that norm, and PGD also `--step-size`, such as 0.5 and 0.1 for CIFAR-10: "
             "the defaults are those of linf"
         )
     epsilons, restarts = _parts(values["epsilon"]), _whole("restarts", values["restarts"])

@@ -22,7 +22,8 @@ def load(folder):
             label = "teacher" if key.parent.name == "teachers" else key.name.removeprefix("first-")
             models.setdefault(label, {"clean": results, "provenance": {}})[name] = results[name]
             models[label]["provenance"] |= results["provenance"]
-            models[label].setdefault("ood", results.get("ood"))
+            if "ood" in results:
+                models[label]["ood"] = results["ood"]
     return models
 
 
@@ -60,15 +61,15 @@ def steps(models):
 
 
 def smoothing(models):
-    """A row for each model: the smoothed classifier at each sigma."""
-    sigmas = [row["sigma"] for row in next(iter(models.values()))["smoothing"]]
+    """A row for each model that was asked: the smoothed classifier at each sigma."""
+    asked = {label: found["smoothing"] for label, found in models.items() if "smoothing" in found}
     heading = ["model"]
-    for sigma in sigmas:
-        heading += [f"smoothed accuracy, sigma {sigma:g}", f"mean certified radius, sigma {sigma:g}"]
+    for each in next(iter(asked.values())):
+        heading += [f"smoothed accuracy, sigma {each['sigma']:g}", f"mean certified radius, sigma {each['sigma']:g}"]
     rows = []
-    for label, found in models.items():
+    for label, found in asked.items():
         row = [label]
-        for each in found["smoothing"]:
+        for each in found:
             row += [_share(each["smoothed_accuracy"], each["smoothed_accuracy_interval"])]
             row += [f"{each['average_certified_radius']:.3f}"]
         rows.append(row)

@@ -1,7 +1,9 @@
 """`tfnoisekd evaluate` as a person uses it: every question, kept answers, mistakes."""
 
 import json
+import sys
 
+import keras
 import numpy as np
 import pytest
 
@@ -58,7 +60,7 @@ def test_corruptions_and_smoothing():
         ("--attack pgd --epsilon 8/0", '`epsilon` must be a number, or a text such as "8/255"'),
         ("--attack pgd --epsilon 8", "`epsilon` must be at most 1"),
         ("--attack pgd --step-size -1", "`step_size` must be above 0"),
-        ("--attack pgd --norm l2", "`--norm l2` needs `--epsilon` and `--step-size`"),
+        ("--attack pgd --norm l2", "`--norm l2` needs `--epsilon` in that norm"),
         ("--attack pgd --limit 100000", "`limit` must be at most"),
         ("--corruptions fogg", "Did you mean `fog`"),
         ("--corruptions --severities 6", "`severities` must be whole numbers from 1 to 5"),
@@ -105,7 +107,7 @@ def test_every_question_at_once_and_its_answers_are_kept(run, trained, scans, tm
     words += ["--limit", "20", "--figures", tmp_path / "figures"]
     code, out, error = run("evaluate", trained / RUN, *words, "--output", tmp_path / "results.json")
     assert code == 0, error
-    for title in ("PGD, linf", "Strong attacks", "Can these attacks be believed?", "corrupted", "origin", "smoothing"):
+    for title in ("PGD, linf", "Strong attacks", "Can these attacks be believed?", "corrupted", "origin", "Certified"):
         assert title in out
     results = json.loads((tmp_path / "results.json").read_text())
     assert [(round(row["epsilon"] * 255), row["steps"], row["n"]) for row in results["pgd"]] == [
@@ -155,8 +157,9 @@ def test_several_models_are_compared(run, trained, scans, tmp_path):
     )
     assert code == 0, error
     table = out[out.index("All models") :]
-    first, second = (line for line in table.splitlines() if "%" in line)
-    assert first.split("│")[2:] == second.split("│")[2:]
+    assert "PGD-1," in table and "accuracy" in table
+    rows = json.loads(next((tmp_path / "copy-evaluation").glob("pgd-*.json")).read_text())["results"]
+    assert table.split().count(f"{100 * rows[0]['robust_accuracy']:.1f}") >= 2
     assert (tmp_path / "copy-evaluation").is_dir()
     code, out, _ = run("evaluate", trained / RUN, copy, "--data", scans, "--json")
     assert len(json.loads(out)["models"]) == 2
@@ -180,3 +183,98 @@ def test_other_classes_are_an_error(run, trained, tmp_path):
     np.savez(tmp_path / "other.npz", images=images, labels=np.array([0, 11, 3, 4]))
     code, _, error = run("evaluate", trained / RUN, "--ood", f"npz:{tmp_path / 'other.npz'}")
     assert code == 2 and "12 classes" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--attack pgd --queries 3", "`--queries` has a use only with the attacks ensemble, square"),
+        ("--attack square --steps 7", "`--steps` has a use only with the attacks pgd"),
+        ("--attack ensemble --step-size 0.1", "`--step-size` has a use only with the attacks pgd"),
+        ("--smoothing=", "`--smoothing` is empty"),
+        ("--attack=", "`--attack` is empty"),
+        ("--attack pgd --epsilon 1e400", "`epsilon`"),
+        # What can be known is known before the attack, of which nothing may be kept:
+        ("--attack pgd --seed 5 --corruptions fogg", "Did you mean `fog`"),
+        ("--attack pgd --seed 5 --smoothing 2 --alpha 3", "`alpha` must be a number above 0"),
+        ("--attack pgd --seed 5 --ood npz:missing.npz", "missing.npz"),
+        ("--attack pgd --seed 5 --output nodir/sub/x.json", "`--output` must be in a folder that is there"),
+        ("--attack pgd --seed 5 --figures /proc/nothing/at/all", "/proc/nothing/at/all can't be made"),
+    ],
+)
+def test_mistakes_are_found_before_the_work(run, trained, words, message):
+    code, _, error = run("evaluate", trained / RUN, *words.split())
+    assert code == 2 and message in error.splitlines()[-1]
+    kept = [json.loads(path.read_text()) for path in (trained / RUN / "evaluation").glob("pgd-*.json")]
+    assert not [record for record in kept if record["settings"]["seed"] == 5]
+
+
+def test_a_missing_toolbox_is_told_before_the_work(run, trained, monkeypatch):
+    monkeypatch.setitem(sys.modules, "art", None)
+    monkeypatch.setitem(sys.modules, "art.attacks.evasion.auto_projected_gradient_descent", None)
+    code, _, error = run("evaluate", trained / RUN, "--attack", "pgd,ensemble", "--limit", "5", "--seed", "6")
+    assert code == 2 and 'pip install "tfnoisekd[robust]"' in error
+
+
+def test_published_files_that_change_are_read_again(run, trained, tmp_path):
+    from tfnoisekd import config, training
+
+    record = json.loads((trained / RUN / "run.json").read_text())["config"]
+    test = training.load_data(config.build(record)).test
+    folder = tmp_path / "c10c"
+    folder.mkdir()
+    np.save(folder / "labels.npy", np.tile(test.labels, 5))
+    np.save(folder / "contrast.npy", np.tile(test.images, (5, 1, 1, 1)))
+    words = ["--corruptions", "contrast", "--severities", "1", "--corruption-source", f"folder:{folder}", "--json"]
+    first = json.loads(run("evaluate", trained / RUN, *words)[1])["corruptions"]
+    assert first["mean_accuracy"] == first["clean_accuracy"]
+    blank = np.tile(test.images, (5, 1, 1, 1))
+    blank[: len(test)] = 255 - blank[: len(test)]
+    np.save(folder / "contrast.npy", blank)
+    again = json.loads(run("evaluate", trained / RUN, *words)[1])["corruptions"]
+    assert again["natural_robustness"] < 1
+
+
+def test_an_attack_that_cannot_be_run_does_not_cost_the_other_answers(run, scans, tmp_path):
+    blind = keras.Sequential(
+        [keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(10), Step(), keras.layers.Dense(10)]
+    )
+    blind.save(tmp_path / "blind.keras")
+    words = ["--data", scans, "--attack", "pgd", "--limit", "20", "--corruptions", "fog", "--severities", "1"]
+    code, out, error = run("evaluate", tmp_path / "blind.keras", *words, "--unsafe")
+    assert code == 2 and "pgd: `model` must have gradients" in error and "--attack square" in error
+    assert "fog" in out and "pgd: not answered" in out
+
+
+@keras.saving.register_keras_serializable("test_evaluate_cli")
+class Step(keras.layers.Layer):
+    def call(self, x):
+        return keras.ops.sign(x)
+
+
+def test_a_model_for_bytes_is_recognised(run, scans, tmp_path):
+    with np.load(scans.removeprefix("npz:")) as file:
+        images, labels = file["images"], file["labels"]
+    matrix = np.linalg.pinv(images.reshape(len(images), -1).astype(float)) @ (np.eye(10)[labels] - 0.1)
+    dense = keras.layers.Dense(10)
+    model = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Flatten(), dense])
+    bias = np.full(10, 0.0)
+    bias[3] = 0.3  # which decides where pixels are as small as in [0, 1]
+    dense.set_weights([matrix.astype("float32"), bias.astype("float32")])
+    model.save(tmp_path / "bytes.keras")
+    code, _, error = run("evaluate", tmp_path / "bytes.keras", "--data", scans)
+    assert code == 0 and "images with pixels in 0..255" in error and "keras.layers.Rescaling(255)" in error
+    upright = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Rescaling(255), model])
+    upright.save(tmp_path / "unit.keras")
+    code, _, error = run("evaluate", tmp_path / "unit.keras", "--data", scans)
+    assert code == 0 and "0..255" not in error
+
+
+def test_checks_of_strong_attacks_alone_take_steps_that_reach_the_whole_ball(run, trained):
+    words = ["--attack", "square", "--queries", "3", "--epsilon", "0.3", "--limit", "10", "--json"]
+    results = json.loads(run("evaluate", trained / RUN, *words)[1])
+    checks = {check["check"]: check for check in results["self_checks"]}
+    assert checks["single-step-stronger"]["status"] in ("pass", "not run")
+    kept = [json.loads(path.read_text()) for path in (trained / RUN / "evaluation").glob("self-checks-*.json")]
+    (settings,) = [record["settings"] for record in kept if record["settings"]["epsilon"] == 0.3]
+    assert settings["step_size"] == pytest.approx(2.5 * 0.3 / 20) and settings["steps"] == 20

@@ -119,3 +119,33 @@ def test_nothing_is_written_when_the_question_fails(tmp_path):
     with pytest.raises(ValueError, match="no gradients"):
         Ledger(tmp_path, SUBJECT).answer("pgd", {}, compute)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("text", ["garbage", '{"a": 1}\n', '["a"]\n', "[1, 2]\n", "\x00\n"])
+def test_a_damaged_file_of_parts_is_written_over(tmp_path, text):
+    path = tmp_path / "pgd.parts"
+    path.write_text(text)
+    parts = Parts(path)
+    assert dict(parts) == {}
+    parts["a"] = 1
+    assert dict(Parts(path)) == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"results": 1}'])
+def test_a_record_without_results_or_provenance_is_computed_anew(tmp_path, text):
+    ledger = Ledger(tmp_path, SUBJECT)
+    ledger.path("ood", {}).write_text(text)
+    assert ledger.answer("ood", {}, adding([], 2)) == {"value": 2}
+
+
+def test_parts_that_are_replaced_again_and_again_do_not_pile_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfnoisekd.ledger.LEAST_REWRITTEN", 2000)
+    path = tmp_path / "pgd.parts"
+    parts = Parts(path)
+    parts["other"] = "kept"
+    sizes = []
+    for number in range(200):
+        parts["state"] = [number] * 50
+        sizes.append(path.stat().st_size)
+    assert max(sizes) < 3000 and sizes[-1] < sizes[-2] + 400
+    assert dict(Parts(path)) == {"other": "kept", "state": [199] * 50}

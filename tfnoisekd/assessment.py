@@ -3,17 +3,18 @@
 import contextlib
 import functools
 import hashlib
-import inspect
-from pathlib import Path
+from numbers import Real
 
 import keras
 
+from tfnoisekd.answer_keys import completed, files_of
 from tfnoisekd.evaluation import (
     accuracy,
     adversarial,
     calibration,
     corruptions,
     ensemble,
+    noisy_votes,
     out_of_distribution,
     selective,
     self_checks,
@@ -21,11 +22,11 @@ from tfnoisekd.evaluation import (
 )
 from tfnoisekd.evaluation.attacks.settings import parse_length
 from tfnoisekd.evaluation.averaged import averaged
+from tfnoisekd.evaluation.corruptions.catalog import check_names
 from tfnoisekd.ledger import Ledger
 
-# What decides how a question is worked on, or is no setting at all: not part of what its answer is kept by.
-NO_SETTINGS = {"batch_size", "progress", "done", "workers", "results", "ensemble", "teacher"}
 CHECKED, CHECKED_STEPS = 100, 100  # examples and steps, at most, of the checks of an attack
+BY_STEPS = ("steps-flatten", "single-step-stronger")  # the checks that need the steps of the evaluation
 CURVE_POINTS = 200  # of a risk-coverage curve: enough for a figure
 
 
@@ -39,7 +40,7 @@ class Assessment:
         model: A `keras.Model`: images in [0, 1] -> logits (batch, num_classes).
         data: The `data.ImageData` whose test part the model is judged on.
         folder: Folder of the ledger.
-        identity: Text that tells this model from others, such as `file_digest` of its file.
+        identity: Text that tells this model from others, such as `answer_keys.file_digest` of its file.
         teacher: `(model, identity)` to compare with, or None.
         samples: Number of draws that the outputs of a model which varies are averaged over under attack (expectation
             over transformation); None for a model that does not.
@@ -70,6 +71,7 @@ class Assessment:
     ):
         self.model, self.data, self.teacher = model, data, teacher
         self.samples, self.batch_size = samples, batch_size
+        self._others = {}
         self._show = show or (lambda title: contextlib.nullcontext())
         subject = {"model": identity, "data": data.test.fingerprint, "classes": list(data.class_names)}
         self.ledger = Ledger(folder, {**subject, "backend": keras.backend.backend()}, again, command)
@@ -106,8 +108,14 @@ class Assessment:
         return results
 
     def pgd(self, **options):
-        """`adversarial.sweep` with the options that are given: a list of results."""
-        return self._attack("pgd", "PGD", adversarial.sweep, options)
+        """`adversarial.sweep` with the options that are given: a list of results. Each epsilon is a question."""
+        epsilons = options.pop("epsilon", adversarial.EPSILON)
+        epsilons = [epsilons] if isinstance(epsilons, (str, Real)) else epsilons
+        rows = []
+        for epsilon in map(parse_length, epsilons):
+            title = f"PGD, epsilon {epsilon:.3g}"
+            rows += self._attack("pgd", title, adversarial.sweep, {**options, "epsilon": [epsilon]})
+        return rows
 
     def ensemble(self, **options):
         """`ensemble.evaluate` with the options that are given: APGD and Square, worst case."""
@@ -123,31 +131,40 @@ class Assessment:
             limit: Number of examples, at most 100.
         """
         rows = pgd or strong
-        checked = {name: rows[0][name] for name in ("norm", "epsilon", "seed")}
+        checked, most = {name: rows[0][name] for name in ("norm", "epsilon", "seed")}, 0
         if pgd:
-            steps = max(row["steps"] for row in pgd if row["epsilon"] == rows[0]["epsilon"])
-            checked |= {name: rows[0][name] for name in ("step_size", "iterate")} | {"steps": min(steps, CHECKED_STEPS)}
+            most = max(row["steps"] for row in pgd if row["epsilon"] == rows[0]["epsilon"])
+            checked |= {name: rows[0][name] for name in ("step_size", "iterate")} | {"steps": min(most, CHECKED_STEPS)}
+        else:  # a PGD of its own, whose steps reach every point of the ball
+            checked |= {"steps": adversarial.STEPS, "step_size": 2.5 * checked["epsilon"] / adversarial.STEPS}
         strong = next((each for each in strong or () if each["epsilon"] == checked["epsilon"]), None)
         found = hashlib.sha256(repr((pgd, strong)).encode()).hexdigest()
         function = functools.partial(self_checks.run, results=pgd, ensemble=strong)
         options = {**checked, "limit": min(limit or CHECKED, CHECKED)}
-        return self._attack("self-checks", "checks of the attack", function, options, found=found)
+        checks = self._attack("self-checks", "checks of the attack", function, options, found=found)
+        if most > CHECKED_STEPS:
+            note = f" The checks took {CHECKED_STEPS} of the {most} steps of the evaluation, for the time."
+            checks = [{**each, "evidence": each["evidence"] + note * (each["check"] in BY_STEPS)} for each in checks]
+        return checks
 
     def corruptions(self, **options):
         """`corruptions.evaluate` with the options that are given."""
-        settings = _complete(corruptions.evaluate, options)
+        settings = completed(corruptions.evaluate, options)
+        if settings["corruptions"]:  # in one order, so that the question is the same whatever order it is put in
+            settings["corruptions"] = sorted(check_names(settings["corruptions"]), key=corruptions.NAMES.index)
+        source, frost = settings["source"], settings["frost"]
+        folders = [source.removeprefix("folder:") if source and source.startswith("folder:") else None, frost]
 
         def compute(watch):
             given = {**settings, **watch, "workers": options.get("workers"), "batch_size": self.batch_size}
             return corruptions.evaluate(self.model, self.data.test, self.data.class_names, **given)
 
-        return self._ask("corruptions", settings, compute, "corruptions")
+        files = [files_of(folder) for folder in folders if folder]
+        return self._ask("corruptions", {**settings, "files": files}, compute, "corruptions")
 
     def out_of_distribution(self, source, data_dir=None):
         """`out_of_distribution.evaluate` on a data set such as "npz:cinic10.npz", its images in the model's size."""
-        shape, names = self.data.input_shape, self.data.class_names
-        options = {"image_size": shape[0] if shape[0] == shape[1] else None, "data_dir": data_dir}
-        other = out_of_distribution.load(source, input_shape=shape, trained_class_names=names, **options)
+        other, names = self.other_images(source, data_dir), self.data.class_names
         settings = {"source": source, "part": other.part, "images": other.split.fingerprint}
         settings |= {"class_names": list(other.class_names), "teacher": self.teacher and self.teacher[1]}
 
@@ -165,18 +182,33 @@ class Assessment:
 
         return self._ask("ood", settings, compute)
 
+    def other_images(self, source, data_dir=None):
+        """The images of another data set; loaded once.
+
+        Raises:
+            ValueError, OSError: As `out_of_distribution.load` does.
+        """
+        if source not in self._others:
+            shape = self.data.input_shape
+            options = {"image_size": shape[0] if shape[0] == shape[1] else None, "data_dir": data_dir}
+            names = self.data.class_names
+            loaded = out_of_distribution.load(source, input_shape=shape, trained_class_names=names, **options)
+            self._others[source] = loaded
+        return self._others[source]
+
     def smoothing(self, **options):
         """`smoothing.evaluate` with the options that are given, of which `sigma` is needed."""
-        settings = _complete(smoothing.evaluate, options)
+        settings = completed(smoothing.evaluate, options)
 
         def compute(watch):
-            return smoothing.evaluate(self.model, self.data.test, **settings, **watch)
+            batch_size = max(self.batch_size, noisy_votes.BLOCK)
+            return smoothing.evaluate(self.model, self.data.test, batch_size=batch_size, **settings, **watch)
 
         return self._ask("smoothing", settings, compute, f"smoothing, sigma {settings['sigma']:g}")
 
     def _attack(self, question, title, function, options, **more):
         options = {name: _length(name, value) for name, value in options.items()}
-        settings = _complete(function, options)
+        settings = completed(function, options)
 
         def compute(watch):
             return function(self._attacked, self.data.test, batch_size=self.batch_size, **settings, **watch)
@@ -199,27 +231,8 @@ class Assessment:
         return self.ledger.answer(question, settings, watched)
 
 
-def file_digest(path):
-    """SHA-256 (hex) of a file, such as a `.keras` one with architecture and weights."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def _complete(function, options):
-    """The options with the function's defaults for the others, so that equal questions have equal settings."""
-    parameters = inspect.signature(function).parameters.values()
-    defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
-    unknown = set(options) - {each.name for each in parameters}
-    if unknown:
-        raise TypeError(f"{function} takes no {', '.join(sorted(unknown))}")
-    chosen = {name: value for name, value in {**defaults, **options}.items() if name not in NO_SETTINGS}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items()}
-
-
 def _length(name, value):
-    if name in ("epsilon", "step_size"):
-        return (
-            [parse_length(each, name) for each in value]
-            if isinstance(value, (list, tuple))
-            else parse_length(value, name)
-        )
-    return value
+    """A text such as "8/255" as a number, alone or in a list."""
+    if name not in ("epsilon", "step_size"):
+        return value
+    return [parse_length(each, name) for each in value] if isinstance(value, list) else parse_length(value, name)

@@ -13,6 +13,7 @@ from tfnoisekd.runs import exclusive, replacing
 
 FORMAT = 1  # part of every key: raise it when the same question gets another answer
 LOCK = ".lock"
+LEAST_REWRITTEN = 2**20  # bytes
 
 
 class Ledger:
@@ -84,7 +85,7 @@ class Parts(MutableMapping):
     """A mapping of finished parts, text -> value ready for JSON, that outlives the process.
 
     Each part is appended to a file, and is on disk before the next one is begun. A last line that was cut off, by a
-    kill or a full disk, is passed over.
+    kill or a full disk, is passed over. Where most of the file are parts that were replaced, it is written anew.
 
     Args:
         path: The file; it need not exist.
@@ -92,24 +93,38 @@ class Parts(MutableMapping):
 
     def __init__(self, path):
         self._path = Path(path)
-        self._parts, self._whole = {}, 0
+        self._parts, self._sizes, self._whole = {}, {}, 0
         with contextlib.suppress(FileNotFoundError), open(self._path, "rb") as file:
             for line in file:
-                if not line.endswith(b"\n"):
+                part = _part(line)
+                if part is None:
                     break
-                key, value = json.loads(line)
-                self._parts[key] = value
-                self._whole += len(line)
+                self._note(*part, len(line))
 
     def __setitem__(self, key, value):
-        line = json.dumps([key, value]).encode() + b"\n"
-        with open(self._path, "ab") as file:
-            file.truncate(self._whole)
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-        self._whole += len(line)
-        self._parts[key] = value
+        line = _line(key, value)
+        try:
+            with open(self._path, "ab") as file:
+                file.truncate(self._whole)
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            self._note(key, value, len(line))
+            if self._whole > max(2 * sum(self._sizes.values()), LEAST_REWRITTEN):
+                self._rewrite()
+        except OSError as error:
+            raise OSError(
+                f"{self._path.parent} can't be written ({error.strerror}); what was finished is kept"
+            ) from error
+
+    def _note(self, key, value, size):
+        self._parts[key], self._sizes[key] = value, size
+        self._whole += size
+
+    def _rewrite(self):
+        with replacing(self._path) as temporary:
+            temporary.write_bytes(b"".join(_line(*part) for part in self._parts.items()))
+        self._whole = sum(self._sizes.values())
 
     def __getitem__(self, key):
         return self._parts[key]
@@ -128,12 +143,26 @@ class Parts(MutableMapping):
         self._path.unlink(missing_ok=True)
 
 
+def _line(key, value):
+    return json.dumps([key, value]).encode() + b"\n"
+
+
+def _part(line):
+    """(key, value) of a line, or None if it is not whole."""
+    try:
+        key, value = json.loads(line)
+        return (key, value) if line.endswith(b"\n") and isinstance(key, str) else None
+    except (ValueError, TypeError):
+        return None
+
+
 def _read(path):
     """A finished evaluation, or None if it is not there or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
+    return record if isinstance(record, dict) and {"results", "provenance"} <= set(record) else None
 
 
 @contextlib.contextmanager

@@ -101,7 +101,7 @@ def load(path, *, unsafe=False):
         return keras.saving.load_model(path, compile=False, safe_mode=not unsafe)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
-        if "safe_mode" in reason or "lambda" in reason.lower():
+        if not unsafe and ("safe_mode" in reason or "lambda" in reason.lower()):
             raise ValueError(
                 f"{path} carries Python code, which is not run unless you trust the file and say so: "
                 "`--unsafe` on the command line, unsafe=True in Python"

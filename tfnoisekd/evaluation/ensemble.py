@@ -83,12 +83,11 @@ def evaluate(
     >>> results = evaluate(student, dataset.test, epsilon="8/255", limit=1000)
     >>> results["robust_accuracy"], [each["broken"] for each in results["attacks"]]
     """
-    _check_backend()
+    art = check_available()
     names, settings = _check_attacks(attacks), settings_of(norm, parse_length(epsilon), restarts, seed)
     for name, count in (("steps", steps), ("targets", targets), ("queries", queries), ("batch_size", batch_size)):
         check_count(name, count)
     _check_done(done)
-    art = art_attacks.version()
     chosen = examples.choose(split.images, split.labels, getattr(split, "indices", None), limit, seed)
     settings.check_fits(int(np.prod(np.shape(chosen.images)[1:])))
     if "square" in names:
@@ -169,12 +168,19 @@ def _notes(names, norm, num_classes, targets):
     return [note for holds, note in notes if holds]
 
 
-def _check_backend():
+def check_available():
+    """The version of ART; or why these attacks can't be run here.
+
+    Raises:
+        ImportError: If ART is not installed.
+        ValueError: If the backend is not TensorFlow.
+    """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             "The ensemble of attacks needs the backend tensorflow. "
             f"Received: KERAS_BACKEND={keras.backend.backend()}; `tfnoisekd.evaluation.adversarial` runs on jax too."
         )
+    return art_attacks.version()
 
 
 def _check_attacks(attacks):

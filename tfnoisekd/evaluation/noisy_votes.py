@@ -13,7 +13,7 @@ from keras import ops
 from tfnoisekd.evaluation import prediction
 
 BLOCK = 20  # noisy copies drawn at once: the unit in which a batch is filled, whatever its size
-PART = 50  # images whose votes are noted together
+PART = 5  # images whose votes are noted together: with 10,000 draws each, some seconds of work
 
 _steps = weakref.WeakKeyDictionary()  # model -> {backend: compiled function}
 

@@ -150,7 +150,7 @@ def certify(
 
     >>> classes, radii, _, _ = certify(student, dataset.test.images[:100], sigma=0.25)
     """
-    _check_settings(sigma, alpha, seed, batch_size, n0=n0, n=n)
+    check_settings(sigma, alpha, seed, batch_size, n0=n0, n=n)
     options = {"sigma": sigma, "seed": seed, "batch_size": batch_size, "progress": progress, "done": done}
     guesses, votes = noisy_votes.count(model, images, indices, (n0, n), **options)
     guess = guesses.argmax(axis=1)
@@ -178,7 +178,7 @@ def predict(model, images, *, sigma, n=10_000, alpha=0.001, batch_size=500, seed
 
     >>> predict(student, dataset.test.images[:100], sigma=0.25, n=1_000)
     """
-    _check_settings(sigma, alpha, seed, batch_size, n=n)
+    check_settings(sigma, alpha, seed, batch_size, n=n)
     options = {"sigma": sigma, "seed": seed, "batch_size": batch_size, "progress": progress}
     return _decide(noisy_votes.count(model, images, indices, (0, n), **options)[1], alpha)
 
@@ -214,7 +214,8 @@ def _share(hits, name, interval):
     return {name: count / len(hits), interval: list(intervals.wilson_interval(count, len(hits)))}
 
 
-def _check_settings(sigma, alpha, seed, batch_size, **draws):
+def check_settings(sigma, alpha=0.001, seed=0, batch_size=500, **draws):
+    """Raises a ValueError if a setting of `evaluate` is out of its range; `draws` are `n0` and `n`."""
     check_seed(seed, "seed")
     sigma_hint = "take the stddev that the model was trained with, in units of images in [0, 1]"
     alpha_hint = "the paper takes 0.001"

@@ -163,5 +163,5 @@ def _check_gradients(model, strength):
             f"robust accuracy would mean nothing (gradient masking). Received: {model.name}, whose gradients are 0 or "
             f"None for all {len(strength)} images that were attacked. Attack a version without what stops them "
             "(rounding, argmax, stop_gradient, half precision, logits so large that the softmax saturates), or use an "
-            "attack that needs none, such as `spsa` of cleverhans.tf2."
+            "attack that needs none: `square` of `evaluation.ensemble` (command line: --attack square)."
         )

@@ -75,7 +75,7 @@ def parse_length(value, name="epsilon"):
             return float(Fraction(numerator.strip()) / Fraction(denominator.strip() or 1))
         if isinstance(value, Real) and not isinstance(value, bool):
             return float(value)
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ArithmeticError):
         pass
     raise ValueError(f'`{name}` must be a number, or a text such as "8/255". Received: {name}={value!r}')
 
