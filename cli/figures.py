@@ -55,10 +55,26 @@ def _sigma(assessed, folder):
         if run and rows and run["method"] in SIGMA_METHODS:
             first = rows[0]
             attack = f"PGD-{first['steps']}, ε = {first['epsilon']:.3g}"
-            points.setdefault(run["method"].upper(), []).append({**first, "sigma": run["sigma"], "attack": attack})
-    if len({point["sigma"] for family in points.values() for point in family}) < 2:
+            point = {**first, "sigma": run["sigma"], "attack": attack}
+            points.setdefault(run["method"].upper(), {}).setdefault(run["sigma"], []).append(point)
+    groups = [group for family in points.values() for group in family.values()]
+    if len({group[0]["sigma"] for group in groups}) < 2:
         return []
-    return [figures.robustness_against_sigma(points, folder / "sigma")]
+    interval = "95% Wilson interval"
+    if any(len(group) > 1 for group in groups):
+        interval = "range over runs"
+        points = {name: {sigma: [_over_runs(group)] for sigma, group in each.items()} for name, each in points.items()}
+    series = {name: [group[0] for group in family.values()] for name, family in points.items()}
+    return [figures.robustness_against_sigma(series, folder / "sigma", interval=interval)]
+
+
+def _over_runs(group):
+    """The point of several runs of one sigma: means, and in place of intervals the range."""
+    point = dict(group[0])
+    for name in ("clean", "robust"):
+        values = [each[f"{name}_accuracy"] for each in group]
+        point |= {f"{name}_accuracy": sum(values) / len(values), f"{name}_interval": [min(values), max(values)]}
+    return point
 
 
 def _having(series, question):

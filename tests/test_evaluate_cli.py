@@ -278,3 +278,21 @@ def test_checks_of_strong_attacks_alone_take_steps_that_reach_the_whole_ball(run
     kept = [json.loads(path.read_text()) for path in (trained / RUN / "evaluation").glob("self-checks-*.json")]
     (settings,) = [record["settings"] for record in kept if record["settings"]["epsilon"] == 0.3]
     assert settings["step_size"] == pytest.approx(2.5 * 0.3 / 20) and settings["steps"] == 20
+
+
+def test_runs_with_several_sigma_get_the_figure_over_sigma(run, trained, tmp_path):
+    from tfnoisekd.cli.figures import draw
+
+    words = ["--attack", "pgd", "--steps", "1", "--limit", "10", "--no-self-checks", "--json"]
+    results = json.loads(run("evaluate", trained / RUN, *words)[1])
+    assessed = [
+        {**results, "run": {**results["run"], "method": method, "sigma": sigma}}
+        for method, sigma in (("sr", 0.05), ("sr", 0.02), ("ga", 0.05), ("ga", 0.05))
+    ]
+    draw(assessed, tmp_path)  # of several seeds, means and ranges
+    assert "range over runs" in (tmp_path / "sigma.svg").read_text()
+    names = {path.name for path in draw(assessed[:3], tmp_path)}
+    assert "95% Wilson interval" in (tmp_path / "sigma.svg").read_text()
+    assert "sigma.png" in names and "epsilon.png" not in names
+    assert (tmp_path / "sigma.svg").is_file()
+    assert "sr sigma 0.05" in (tmp_path / "reliability.svg").read_text()
