@@ -511,7 +511,9 @@ def topped(*inner):
 @pytest.mark.parametrize("layer", [Rounded, Stopped])
 def test_a_model_without_gradients_is_refused(layer):
     model, images = topped(layer()), grey(10)
-    with pytest.raises(ValueError, match=r"must have gradients.*gradient masking.*0 or None for all 10 .*spsa"):
+    with pytest.raises(
+        ValueError, match=r"must have gradients.*gradient masking.*0 or None for all 10 .*--attack square"
+    ):
         adversarial.evaluate(model, split_of(images, predicted(model, images)), steps=2)
 
 

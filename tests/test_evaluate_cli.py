@@ -239,6 +239,7 @@ def test_an_attack_that_cannot_be_run_does_not_cost_the_other_answers(run, scans
     blind = keras.Sequential(
         [keras.Input((16, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(10), Step(), keras.layers.Dense(10)]
     )
+    blind.layers[-1].set_weights([np.zeros((10, 10), "float32"), 2 * np.eye(10, dtype="float32")[0]])  # always class 0
     blind.save(tmp_path / "blind.keras")
     words = ["--data", scans, "--attack", "pgd", "--limit", "20", "--corruptions", "fog", "--severities", "1"]
     code, out, error = run("evaluate", tmp_path / "blind.keras", *words, "--unsafe")
