@@ -131,10 +131,7 @@ def _failure(request, done):
 
 
 def _check(format, path, threads, repetitions, seconds, batch_size, timeout):
-    if format not in RUNTIMES:
-        raise ValueError(f"`format` must be one of {', '.join(RUNTIMES)}. Received: format={format!r}")
-    if not path.exists():
-        raise FileNotFoundError(f"`path` must be an exported file. Received: path={str(path)!r}, which is not there")
+    files.check_exported(format, path, RUNTIMES)
     if not threads or not all(map(_is_count, threads)) or len(set(threads)) < len(threads):
         raise ValueError(f"`threads` must be different integers of at least 1. Received: threads={threads}")
     for name, value in (("repetitions", repetitions), ("batch_size", batch_size)):

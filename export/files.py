@@ -26,6 +26,14 @@ def check_free(path, format, overwrite):
         )
 
 
+def check_exported(format, path, known):
+    """Raises a ValueError unless a format is known, and a FileNotFoundError unless there is a file or folder."""
+    if format not in known:
+        raise ValueError(f"`format` must be one of {', '.join(known)}. Received: format={format!r}")
+    if not path.exists():
+        raise FileNotFoundError(f"`path` must be an exported file. Received: path={str(path)!r}, which is not there")
+
+
 @contextlib.contextmanager
 def partial_sibling(path):
     """A free path in the same folder, so that moving it to `path` is one step; what is left there is removed."""

@@ -57,11 +57,8 @@ def read(format, path):
         FileNotFoundError: If there is nothing at `path`.
         ValueError: If there is no such format, or no description inside.
     """
-    if format not in READERS:
-        raise ValueError(f"`format` must be one of {', '.join(READERS)}. Received: format={format!r}")
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"`path` must be an exported file. Received: path={str(path)!r}, which is not there")
+    files.check_exported(format, path, READERS)
     text = READERS[format](path)
     if text is None:
         raise ValueError(

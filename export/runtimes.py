@@ -35,12 +35,9 @@ def open_file(format, path, threads=1):
     >>> file.prepare(dataset.test.images[0])  # once, outside of what is timed
     >>> file.invoke()  # this is the latency
     """
-    if format not in RUNTIMES:
-        raise ValueError(f"`format` must be one of {', '.join(RUNTIMES)}. Received: format={format!r}")
+    files.check_exported(format, Path(path), RUNTIMES)
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ValueError(f"`threads` must be an integer of at least 1. Received: threads={threads!r}")
-    if not Path(path).exists():
-        raise FileNotFoundError(f"`path` must be an exported file. Received: path={str(path)!r}, which is not there")
     with files.quiet():
         return RUNTIMES[format](Path(path), threads)
 
