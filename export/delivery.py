@@ -85,7 +85,7 @@ def deliver(model, data, folder, order, *, stem="student", teacher=None, descrip
         costs = cost.measure(exported.format, exported.path, test.images) if order.costs else None
         entries.append(report.entry(exported, costs, found.get(exported.path)))
     show("measuring the Keras models")
-    blocks = {"student": _block(model, test, order, found.get(robustness.KERAS))}
+    blocks = {"student": _block(model, test, order, _float32_cost(entries), found.get(robustness.KERAS))}
     if teacher is not None:
         blocks["teacher"] = _block(teacher, test, order)
     result = report.build(entries, folder=folder, command=command, data=data.name, **blocks)
@@ -133,13 +133,21 @@ def _robustness(model, written, test, order, show):
     return found
 
 
-def _block(model, test, order, withstood=None):
+def _float32_cost(entries):
+    """The cost of the float32 TFLite file, if there is one: it need not be converted and measured once more."""
+    wanted = ("tflite", "none", "float32")
+    keys = ("format", "quantize", "input_dtype")
+    return next((each["cost"] for each in entries if tuple(each[key] for key in keys) == wanted), None)
+
+
+def _block(model, test, order, measured=None, withstood=None):
     """What the report says of a Keras model; its cost is that of a float32 TFLite file of it."""
+    costs = measured or (cost.of_model(model, test.images) if order.costs else None)
     logits = prediction.predict_logits(model, test.images)
     return {
         "name": model.name,
         "accuracy": accuracy.top1(logits, test.labels),
         "macs": macs.count(model, test.images.shape[1:]),
-        "cost": cost.of_model(model, test.images) if order.costs else None,
+        "cost": costs,
         "robustness": withstood,
     }

@@ -166,6 +166,15 @@ def test_several_models_are_compared(run, trained, scans, tmp_path):
     assert run("evaluate", trained / RUN, copy, "--folder", tmp_path / "x")[0] == 2
 
 
+def test_names_that_the_command_line_knows_without_keras_are_those_of_the_library():
+    from tfnoisekd import export
+    from tfnoisekd.cli import export as command
+    from tfnoisekd.evaluation.attacks.worst_case import ATTACKS
+
+    assert set(questions.STRONG) == set(ATTACKS)
+    assert command.QUANTIZATIONS == export.QUANTIZATIONS
+
+
 def test_help_has_a_section_for_each_purpose(run):
     _, out, _ = run("evaluate", "--help")
     sections = [line for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
