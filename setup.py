@@ -27,7 +27,11 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=packages(),
     package_dir=PARTS,
-    package_data={"tfnoisekd": ["py.typed"], "tfnoisekd.configs": ["*.yaml"], "tfnoisekd.export.web_page": WEB},
+    package_data={
+        "tfnoisekd": ["py.typed"],
+        "tfnoisekd.configs": ["*.yaml", "*/*.yaml"],
+        "tfnoisekd.export.web_page": WEB,
+    },
     install_requires=[
         "tensorflow>=2.18",  # the home backend: training, SavedModel and LiteRT conversion
         "keras>=3.12",  # models, losses, callbacks; 3.12 brought keras.distillation, whose loss interface ours follow

@@ -8,6 +8,8 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tfnoisekd.cli.clock import clock
+
 LINE_EVERY = 15  # seconds between the lines of a log
 
 
@@ -53,14 +55,9 @@ def _line_now_and_then(title):
         if now - last >= LINE_EVERY and done > first:
             last = now
             left = (now - start) / (done - first) * (total - done)
-            print(f"{title}  {done}/{total}  {_clock(left)} left", file=sys.stderr, flush=True)
+            print(f"{title}  {done}/{total}  {clock(left)} left", file=sys.stderr, flush=True)
 
     return show
-
-
-def _clock(seconds):
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 
 class _Lines(keras.callbacks.Callback):
@@ -74,7 +71,7 @@ class _Lines(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         epochs = self.params["epochs"]
         self.done += 1
-        left = f"{_clock((time.monotonic() - self.start) / self.done * (epochs - epoch - 1))} left"
+        left = f"{clock((time.monotonic() - self.start) / self.done * (epochs - epoch - 1))} left"
         numbers = "  ".join(f"{name} {float(value):.4f}" for name, value in logs.items())
         print(f"{self.title}  epoch {epoch + 1}/{epochs}  {numbers}  {left}", flush=True)
 

@@ -55,7 +55,7 @@ def print_results(results, per_class=False, corruption=None):
 
 
 def print_summary(summary):
-    """Prints what `experiments.summarise` returned."""
+    """Prints what `series.summarise` returned."""
     seeds = summary["seeds"]
     title = f"Test images, {len(seeds)} seeds ({', '.join(map(str, seeds))})"
     table = Table(title=title, title_justify="left")

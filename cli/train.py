@@ -46,20 +46,21 @@ def command(words, source, output, resumed, seeds, root, **values):
     from tfnoisekd.cli.backend import load_quietly
 
     load_quietly()
-    from tfnoisekd import experiments, training
+    from tfnoisekd import training
     from tfnoisekd.cli.progress import shown_trainings
     from tfnoisekd.cli.results import print_results, print_summary
+    from tfnoisekd.experiments import series
 
     with shown_trainings() as progress:
         if resumed is not None:
             run = training.resume(resumed, root=root, command=words, progress=progress, announce=_announce)
         elif seeds:
             options = {"command": words, "progress": progress, "announce": _announce}
-            folder, finished = experiments.run_seeds(config, seeds, output, root=root, **options)
+            folder, finished = series.run_seeds(config, seeds, output, root=root, **options)
         else:
             run = training.run(config, output, root=root, command=words, progress=progress, announce=_announce)
     if seeds:
-        print_summary(experiments.summarise(finished))
+        print_summary(series.summarise(finished))
         click.echo(f"\nStudents: {folder}/seed-N/student.keras")
         return
     print_results(run.record["results"], corruption=run.record["data"].get("corruption"))

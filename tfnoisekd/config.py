@@ -143,18 +143,32 @@ def load(source, overrides=None):
         FileNotFoundError: If there is neither such a file nor such a name.
         ValueError: If the file is not a YAML mapping of known settings.
     """
+    return build(read_yaml(source, shipped()), overrides)
+
+
+def read_yaml(source, names):
+    """The mapping in a YAML file, or in one that is shipped with the package.
+
+    Args:
+        source: Path of a file, or one of `names`.
+        names: Shipped names that are possible, without suffix; a slash leads into a folder.
+
+    Raises:
+        FileNotFoundError: If there is neither such a file nor such a name.
+        ValueError: If the file holds no YAML mapping.
+    """
     path = Path(source)
     if path.is_file():
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             raise ValueError(f"{source} is not a YAML file: it is not text in UTF-8") from None
-    elif str(source) in shipped():
-        text = (resources.files("tfnoisekd.configs") / f"{source}.yaml").read_text(encoding="utf-8")
+    elif str(source) in names:
+        text = resources.files("tfnoisekd.configs").joinpath(*f"{source}.yaml".split("/")).read_text(encoding="utf-8")
     else:
         raise FileNotFoundError(
-            f"`config` must be a YAML file or one of {', '.join(shipped())}. Received: {source}."
-            f"{nearest(str(source), shipped())}"
+            f"`config` must be a YAML file or one of {', '.join(names)}. Received: {source}."
+            f"{nearest(str(source), names)}"
         )
     try:
         settings = yaml.safe_load(text) or {}
@@ -162,7 +176,7 @@ def load(source, overrides=None):
         raise ValueError(f"{source} is not plain YAML (no tags or objects): {_one_line(error)}") from None
     if not isinstance(settings, dict):
         raise ValueError(f"{source} must hold `key: value` lines. Received: a {type(settings).__name__}")
-    return build(settings, overrides)
+    return settings
 
 
 def shipped():

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfnoisekd.data import Batches
 from tfnoisekd.optimizers import CoupledSGD
+from tfnoisekd.runs import replacing
 from tfnoisekd.teacher_cache import CachedBatches
 
 HISTORY = "history.csv"
@@ -125,7 +126,7 @@ def _trim(path, epochs):
         return
     with open(path, newline="", encoding="utf-8") as file:
         header, *rows = list(csv.reader(file)) or [[]]
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *(row for row in rows if row and int(row[0]) < epochs)])
 
 

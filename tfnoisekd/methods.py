@@ -175,7 +175,7 @@ def resolve(config):
     if method.layers and config.layers is None:
         filled["layers"] = method.layers
     resolved = config.model_copy(update=filled)
-    _check_layers(method, resolved)
+    _check_layers(method, config, resolved)
     _check_teacher(method, resolved)
     if config.batch_size % config.devices:
         raise ValueError(
@@ -198,13 +198,15 @@ def _check_teacher(method, config):
         )
 
 
-def _check_layers(method, config):
+def _check_layers(method, config, resolved):
     """Refuses layers where there is nothing to compare, and too many or too few of them."""
     given = [key for key in ("layers", "teacher_layers") if getattr(config, key) is not None]
     if given and not method.layers:
         compared = ", ".join(row.name for row in COMPARED)
         raise ValueError(f"`{given[0]}` is for methods that compare layers: {compared}. Received: method={method.name}")
-    method.losses(config)
+    weights = ("at_weight", "sp_weight", "rkd_distance_weight", "rkd_angle_weight")
+    if given or any(getattr(config, key) != Config.model_fields[key].default for key in weights):
+        method.losses(resolved)  # which imports Keras; the defaults are known to fit
 
 
 def teacher_config(config, seed):

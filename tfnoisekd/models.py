@@ -1,13 +1,12 @@
 """Wide residual networks, by size or by name, and saved models from files."""
 
-import re
 import zipfile
 from pathlib import Path
 
 import keras
 from keras import layers
 
-GROUP_WIDTHS = (16, 32, 64)
+from tfnoisekd.architectures import GROUP_WIDTHS, check_size, parse_name
 
 
 def wide_resnet(depth, width, num_classes=10, input_shape=(32, 32, 3), dropout=0.0):
@@ -63,24 +62,6 @@ def from_name(name, num_classes, input_shape, dropout=0.0):
     return wide_resnet(*parse_name(name), num_classes, input_shape, dropout)
 
 
-def parse_name(name):
-    """(depth, width) of a name such as "wrn-16-2".
-
-    Raises:
-        ValueError: If the name is not of that form, or names an impossible network.
-    """
-    if not is_name(name):
-        raise ValueError(f"`name` must look like wrn-16-2. Received: {name}")
-    depth, width = (int(part) for part in name.split("-")[1:])
-    _check_size(depth, width)
-    return depth, width
-
-
-def is_name(name):
-    """Whether a string names a network (wrn-DEPTH-WIDTH) rather than a file."""
-    return re.fullmatch(r"wrn-\d+-\d+", str(name)) is not None
-
-
 def load(path, *, unsafe=False):
     """Loads a saved Keras model in Keras's safe mode.
 
@@ -116,19 +97,8 @@ def copied(model):
     return copy
 
 
-def _check_size(depth, width):
-    if not isinstance(depth, int) or depth < 10 or (depth - 4) % 6:
-        nearest = max(10, 6 * round((depth - 4) / 6) + 4) if isinstance(depth, (int, float)) else 16
-        raise ValueError(
-            f"`depth` must be 6n + 4 with n >= 1 (10, 16, 22, 28, 34, 40, ...). Received: depth={depth!r}; "
-            f"the nearest possible depth is {nearest}."
-        )
-    if not isinstance(width, int) or width < 1:
-        raise ValueError(f"`width` must be an integer of at least 1. Received: width={width!r}")
-
-
 def _check_wide_resnet(depth, width, num_classes, input_shape, dropout):
-    _check_size(depth, width)
+    check_size(depth, width)
     if not isinstance(num_classes, int) or num_classes < 2:
         raise ValueError(f"`num_classes` must be an integer of at least 2. Received: num_classes={num_classes!r}")
     if len(input_shape) != 3 or any(side is not None and side < 4 for side in input_shape[:2]):

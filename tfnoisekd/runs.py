@@ -53,7 +53,7 @@ class Run:
                 f"`output` {path} holds another run, which is never overwritten: name another folder, "
                 f"or go on with it by `--resume {path}`"
             )
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or not all(map(_is_leftover, path.iterdir()))):
             raise FileExistsError(f"`output` {path} is not an empty folder: name another one")
         run = cls(path, {"status": "running", "config": config, "provenance": {**provenance(), "command": command}})
         try:
@@ -179,6 +179,18 @@ def replacing(path):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder):
+    """Deletes what a process that was killed while writing left in a run directory that no process is working on."""
+    for path in Path(folder).glob(".*.tmp*"):
+        if _is_leftover(path):
+            path.unlink(missing_ok=True)
+
+
+def _is_leftover(path):
+    """Whether a file is what `replacing` was killed over, or a lock that nobody need hold."""
+    return path.name == LOCK or re.fullmatch(r"\..*\.\d+\.tmp(\..*)?", path.name) is not None
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from tfnoisekd import inspection, methods, models, runs
+from tfnoisekd import architectures, inspection, methods, models, runs
 from tfnoisekd.evaluation import accuracy
 from tfnoisekd.teacher_cache import TeacherCache, identify
 
@@ -42,31 +42,40 @@ def trained(config, data, root, train):
         root: Folder of runs.
         train: Function (config, path, resume) -> `runs.Run`, that trains a network alone.
     """
-    candidates = []
-    for seed in config.teacher_seeds:
-        teacher_config = methods.teacher_config(config, seed)
-        path = Path(root) / FOLDER / f"{config.teacher}-{runs.slug(config.data)}-{digest(teacher_config, data)}"
-        with runs.exclusive(path.with_suffix(runs.LOCK), wait=True):
-            # A teacher is a run like any other: one that was cut off goes on.
-            started = (path / runs.RECORD).exists()
-            candidates.append((seed, train(teacher_config, path, resume=started).student_path))
-    if len(candidates) == 1:
-        return _load(candidates[0][1], config, data)
-    found = []
-    for seed, path in candidates:
-        teacher, origin = _load(path, config, data)
-        validated = accuracy.evaluate(teacher, data.validation, data.class_names)["accuracy"]
-        found.append((teacher, {**origin, "seed": seed, "validation_accuracy": validated}))
-    teacher, origin = max(found, key=lambda pair: pair[1]["validation_accuracy"])
-    listed = [{key: other[key] for key in ("seed", "validation_accuracy")} for _, other in found]
-    return teacher, {**origin, "candidates": listed}
+    found = [(seed, train_one(config, data, root, seed, train)) for seed in config.teacher_seeds]
+    if len(found) == 1:
+        return _load(found[0][1].student_path, config, data)
+    listed = [{"seed": seed, "validation_accuracy": run.record["validation_accuracy"]} for seed, run in found]
+    best = max(range(len(found)), key=lambda number: listed[number]["validation_accuracy"])
+    teacher, origin = _load(found[best][1].student_path, config, data)
+    return teacher, {**origin, **listed[best], "candidates": listed}
+
+
+def train_one(config, data, root, seed, train):
+    """The finished `runs.Run` of a teacher of one seed, from the cache or trained here and now.
+
+    Where the teacher is to be chosen among several, its record has its `validation_accuracy`.
+
+    Args:
+        The arguments are those of `trained`; `seed` is one of the configuration's `teacher_seeds`.
+    """
+    teacher_config = methods.teacher_config(config, seed)
+    path = Path(root) / FOLDER / f"{config.teacher}-{runs.slug(config.data)}-{digest(teacher_config, data)}"
+    with runs.exclusive(path.with_suffix(runs.LOCK), wait=True):
+        # A teacher is a run like any other: one that was cut off goes on.
+        run = train(teacher_config, path, resume=(path / runs.RECORD).exists())
+        if len(config.teacher_seeds) > 1 and "validation_accuracy" not in run.record:
+            model, _ = _load(run.student_path, config, data)
+            validated = accuracy.evaluate(model, data.validation, data.class_names)["accuracy"]
+            run.update(validation_accuracy=validated)  # once, not for every student
+    return run
 
 
 def remade(teacher, config, data):
     """A teacher in the precision and on the devices of its surroundings; one from a file stays in its own precision."""
     if teacher is None or (config.devices == 1 and config.precision == "float32"):
         return teacher
-    if not models.is_name(config.teacher):
+    if not architectures.is_name(config.teacher):
         return models.copied(teacher)
     copy = models.from_name(config.teacher, data.num_classes, data.input_shape, config.dropout)
     copy.set_weights(teacher.get_weights())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfnoisekd import checks, devices, inspection, methods, models, runs, teachers
+from tfnoisekd import architectures, checks, devices, inspection, methods, models, runs, teachers
 from tfnoisekd import data as data_module
 from tfnoisekd.config import Config
 from tfnoisekd.distiller import Distiller
@@ -44,8 +44,8 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
     """
     config = methods.resolve(config)
     method = methods.get(config.method)
-    for name in filter(models.is_name, (config.student, config.teacher)):
-        models.parse_name(name)  # an impossible student is an error now, not after the teacher's hours
+    for name in filter(architectures.is_name, (config.student, config.teacher)):
+        architectures.parse_name(name)  # an impossible student is an error now, not after the teacher's hours
     devices.prepare(config.devices)
     data = data or load_data(config)
     record = runs.Run.open(output) if resume else None
@@ -55,7 +55,7 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
     teacher, origin = None, None
     if record and record.record.get("teacher"):
         teacher, origin = teachers.same(record, config, data)
-    elif method.distils and not models.is_name(config.teacher):
+    elif method.distils and not architectures.is_name(config.teacher):
         teacher, origin = teachers.given(config, data)  # before anything is written: it may not be there or not fit
     _check_layers(config, data, teacher)
     if record is None:

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from tfnoisekd import config, experiments, inspection, models, runs, training
+from tfnoisekd import config, inspection, models, runs, training
+from tfnoisekd.experiments import series
 
 SETTINGS = {"teacher": "wrn-10-1", "student": "wrn-10-1", "epochs": 1, "label_corruption": 0.4, "method": "hinton"}
 
@@ -17,7 +18,7 @@ def settings(scans):
 
 def test_a_series_of_seeds_shares_its_teacher_and_reports_mean_and_deviation(settings, untrained, tmp_path):
     announced = []
-    folder, finished = experiments.run_seeds(
+    folder, finished = series.run_seeds(
         config.build(settings), [0, 10, 20], root=tmp_path, announce=announced.append
     )
     assert folder == tmp_path / "hinton-scans-seeds-1" and len(announced) == 1
@@ -26,7 +27,7 @@ def test_a_series_of_seeds_shares_its_teacher_and_reports_mean_and_deviation(set
     weights = [inspection.weights_digest(models.load(run.student_path)) for run in finished]
     assert len(set(weights)) == 3
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary == experiments.summarise(finished) and summary["seeds"] == [0, 10, 20]
+    assert summary == series.summarise(finished) and summary["seeds"] == [0, 10, 20]
     for name, nested in (("accuracy", None), ("memorization.student.wrong_label_accuracy", "wrong_label_accuracy")):
         results = [run.record["results"] for run in finished]
         values = [each["memorization"]["student"][nested] if nested else each[name] for each in results]
@@ -38,26 +39,26 @@ def test_a_series_of_seeds_shares_its_teacher_and_reports_mean_and_deviation(set
 
 def test_an_interrupted_series_goes_on_with_what_is_missing(settings, untrained, tmp_path):
     chosen = config.build(settings)
-    experiments.run_seeds(chosen, [0], tmp_path / "series", root=tmp_path)
+    series.run_seeds(chosen, [0], tmp_path / "series", root=tmp_path)
     before = (tmp_path / "series" / "seed-0" / "run.json").read_text()
-    _, finished = experiments.run_seeds(chosen, [0, 1], tmp_path / "series", root=tmp_path)
+    _, finished = series.run_seeds(chosen, [0, 1], tmp_path / "series", root=tmp_path)
     assert [method for method, *_ in untrained] == ["baseline", "hinton", "hinton"] and len(finished) == 2
     assert (tmp_path / "series" / "seed-0" / "run.json").read_text() == before
     other = config.build(settings, {"temperature": 2})
     with pytest.raises(ValueError, match="another configuration. Received: temperature=2.0, and there it is 4.0"):
-        experiments.run_seeds(other, [0], tmp_path / "series", root=tmp_path)
+        series.run_seeds(other, [0], tmp_path / "series", root=tmp_path)
 
 
 def test_one_seed_has_no_deviation(settings, untrained, tmp_path):
-    _, finished = experiments.run_seeds(config.build(settings, {"method": "baseline"}), [4], root=tmp_path)
-    assert experiments.summarise(finished)["accuracy"]["std"] is None
-    assert "agreement" not in experiments.summarise(finished)  # a baseline has no teacher to agree with
+    _, finished = series.run_seeds(config.build(settings, {"method": "baseline"}), [4], root=tmp_path)
+    assert series.summarise(finished)["accuracy"]["std"] is None
+    assert "agreement" not in series.summarise(finished)  # a baseline has no teacher to agree with
 
 
 @pytest.mark.parametrize("seeds", [[], [1, 1]])
 def test_seeds_must_differ(settings, seeds):
     with pytest.raises(ValueError, match="`seeds` must be different numbers"):
-        experiments.run_seeds(config.build(settings), seeds)
+        series.run_seeds(config.build(settings), seeds)
 
 
 def test_the_best_teacher_on_the_validation_images_is_taken(settings, untrained, tmp_path):

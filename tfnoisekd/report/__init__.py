@@ -1,0 +1,1 @@
+"""Tables, figures and pages of finished experiments, with the paper's numbers beside ours."""
