@@ -29,6 +29,7 @@ setup(
     package_dir=PARTS,
     package_data={
         "tfnoisekd": ["py.typed"],
+        "tfnoisekd.report": ["*.yaml"],
         "tfnoisekd.configs": ["*.yaml", "*/*.yaml"],
         "tfnoisekd.export.web_page": WEB,
     },
@@ -47,7 +48,7 @@ setup(
         "scikit-learn>=1.4",  # the embedded digits: real scans that need no download
         "pillow>=10.0",  # reads JPEG and PNG folders, resizes images
         "opencv-python-headless>=4.9",  # blurs, warps and JPEG of the corruptions
-        "scipy>=1.11",  # exact binomial bounds of certified robustness, zooms and filters of the corruptions
+        "scipy>=1.11",  # t intervals of differences, exact binomial bounds of certified robustness, zooms and filters of the corruptions
         "matplotlib>=3.8",  # figures of an evaluation, PNG and SVG
         "loky>=3.4",  # processes that make corrupted images, started afresh and safe beside TensorFlow
         "numpy>=1.26",  # batches, augmentation and metrics

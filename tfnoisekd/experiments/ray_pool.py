@@ -1,12 +1,13 @@
 """Workers as actors of a Ray cluster, on this machine or on many that share the grid's folder."""
 
 import os
+import socket
 from pathlib import Path
 
 from tfnoisekd.experiments.local import Event
 from tfnoisekd.experiments.resources import environment
 
-WAIT = 30  # seconds for a cluster to answer
+WAIT = 5  # seconds for a cluster to answer; Ray itself tries for minutes
 
 
 def connect(address=None, workers=None, threads=1, gpus=0.0):
@@ -31,8 +32,9 @@ def connect(address=None, workers=None, threads=1, gpus=0.0):
         of_its_own = {"num_cpus": workers and workers * threads, "include_dashboard": False}
         options = {"address": address} if address else of_its_own
         try:
+            _knock(address)
             ray.init(**options, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ConnectionError(
                 f"`address` must be that of a Ray cluster that can be reached. Received: {address} ({reason}); "
@@ -114,6 +116,13 @@ class Actor:
     def do(self, payload):
         """Carries out a job."""
         return self.worker.do(payload)
+
+
+def _knock(address):
+    """Raises an OSError if nobody listens at an address of the form HOST:PORT."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=WAIT).close()
 
 
 def _ray():

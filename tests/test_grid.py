@@ -1,0 +1,233 @@
+"""Grids: from YAML to runs, each once; and what is said of mistakes."""
+
+import pytest
+import yaml
+
+from tfnoisekd import config, methods
+from tfnoisekd.experiments import grid
+from tfnoisekd.experiments.plan import digest, missing_files, plan
+from tfnoisekd.experiments.sweep import Sweep
+
+SMALL = {"data": "digits", "student": "wrn-10-1", "teacher": "wrn-16-1", "epochs": 2}
+
+
+def made(**settings):
+    return grid.build({"shared": SMALL, **settings})
+
+
+def test_blocks_are_products_with_the_axes_and_each_cell_is_there_once():
+    cells = grid.cells(
+        made(
+            axes={"seed": [0, 7]},
+            blocks=[
+                {"method": ["baseline", "hinton"]},
+                {"method": "ft", "dropout": [0.1, 0.2]},
+                {"method": "hinton"},  # again
+            ],
+        )
+    )
+    assert [cell.axes for cell in cells] == [
+        {"method": "baseline"},
+        {"method": "hinton"},
+        {"method": "ft", "dropout": 0.1},
+        {"method": "ft", "dropout": 0.2},
+    ]
+    assert all(sorted(cell.configs) == [0, 7] for cell in cells)
+    chosen = cells[3].configs[7]
+    assert chosen == methods.resolve(config.build({**SMALL, "method": "ft", "dropout": 0.2, "seed": 7}))
+
+
+def test_without_an_axis_of_seeds_the_shared_seed_counts():
+    cells = grid.cells(grid.build({"shared": {**SMALL, "seed": 5}, "axes": {"method": "mc"}}))
+    assert [list(cell.configs) for cell in cells] == [[5]]
+
+
+def test_a_shared_cache_counts_where_there_is_a_teacher_that_does_not_vary():
+    settings = {"shared": {**SMALL, "teacher_cache": True}, "axes": {"method": ["baseline", "hinton", "ft"]}}
+    cells = grid.cells(grid.build(settings))
+    assert [cell.configs[0].teacher_cache for cell in cells] == [False, True, False]
+    with pytest.raises(ValueError, match="`teacher_cache` keeps what a teacher says, of which there is none"):
+        grid.cells(made(axes={"method": "baseline", "teacher_cache": [True]}))
+
+
+def test_a_baseline_does_not_depend_on_teachers():
+    first = grid.cells(made(axes={"method": "baseline"}))[0].configs[0]
+    other = grid.build(
+        {"shared": {**SMALL, "teacher_seeds": [1, 2], "teacher_epochs": 9}, "axes": {"method": "baseline"}}
+    )
+    assert digest(first) == digest(grid.cells(other)[0].configs[0])
+
+
+def test_questions_are_asked_where_they_concern_a_run():
+    chosen = made(
+        axes={"method": ["hinton", "sr", "ga"]},
+        evaluations=[
+            {"pgd": {"steps": [1, 2], "epsilon": ["8/255"]}, "where": {"method": ["sr", "ga"]}},
+            {"ood": "npz:other.npz", "teachers": True, "where": {"method": "hinton"}},
+            {"corruptions": {}},
+        ],
+    )
+    hinton, sr, ga = grid.cells(chosen)
+    assert hinton.questions == [["ood", {"source": "npz:other.npz"}], ["corruptions", {}]]
+    assert sr.questions == ga.questions == [["pgd", {"steps": [1, 2], "epsilon": ["8/255"]}], ["corruptions", {}]]
+    assert (hinton.teacher_questions, sr.teacher_questions) == ([["ood", {"source": "npz:other.npz"}]], [])
+
+
+def test_a_plan_trains_each_teacher_once_and_before_its_students():
+    chosen = made(
+        axes={"seed": [0, 1]},
+        blocks=[{"method": ["baseline", "hinton", "sr"]}, {"method": "ft", "dropout": 0.3}],
+        evaluations=[{"ood": "npz:other.npz", "teachers": True}],
+    )
+    jobs, keys = plan({"g": grid.cells(chosen)})
+    teachers = [job for job in jobs.values() if job.role == "teacher"]
+    assert [job.own_config.dropout for job in teachers] == [0.0, 0.3]
+    assert all(job.own_config.student == "wrn-16-1" and job.own_config.method == "baseline" for job in teachers)
+    assert all(job.questions == [["ood", {"source": "npz:other.npz"}]] for job in teachers)
+    order = list(jobs)
+    for job in jobs.values():
+        assert all(order.index(need) < order.index(job.key) for need in job.needs)
+        assert len(job.needs) == (job.role == "student" and job.config.method != "baseline")
+    assert len(jobs) == 2 + 8 and len({key for _, runs in keys["g"] for key in runs.values()}) == 8
+    assert missing_files(jobs) == ["other.npz"]
+
+
+def test_five_teachers_are_five_jobs_that_every_student_needs():
+    chosen = grid.build({"shared": {**SMALL, "teacher_seeds": [0, 10]}, "axes": {"method": ["hinton", "mc"]}})
+    jobs, _ = plan({"g": grid.cells(chosen)})
+    students = [job for job in jobs.values() if job.role == "student"]
+    assert [job.seed for job in jobs.values() if job.role == "teacher"] == [0, 10]
+    assert students[0].needs == students[1].needs and len(students[0].needs) == 2
+
+
+def test_grids_share_runs_and_a_run_is_asked_the_questions_of_all():
+    first = made(name="a", axes={"method": ["sr"]}, evaluations=[{"corruptions": {"limit": 5}}])
+    second = made(name="b", axes={"method": ["sr", "ga"]}, evaluations=[{"pgd": {}}, {"corruptions": {"limit": 5}}])
+    sweep = Sweep([first, second])
+    (_, one), (_, two), _ = [*sweep.cells["a"], *sweep.cells["b"]]
+    assert one == two and len(sweep.jobs) == 3
+    assert sweep.jobs[one[0]].questions == [["corruptions", {"limit": 5}], ["pgd", {}]]
+    with pytest.raises(ValueError, match="must be grids of different names. Received: \\['a', 'a'\\]"):
+        Sweep([first, first])
+
+
+def test_a_key_does_not_depend_on_where_data_lie_nor_on_defaults_that_are_spelled_out():
+    def build(**settings):
+        return methods.resolve(config.build({**SMALL, **settings}))
+
+    assert digest(build(data="npz:a/x.npz")) == digest(build(data="npz:/b/x.npz"))
+    assert digest(build(data="npz:a/x.npz")) != digest(build(data="npz:a/y.npz"))
+    assert digest(build()) == digest(build(temperature=4.0, label_corruption=0.0))
+    different = [build(), build(seed=1), build(temperature=2), build(label_corruption=0.2), build(method="mc")]
+    assert len({digest(each) for each in different}) == len(different)
+    with pytest.raises(ValueError, match="`data` must have different file names"):
+        plan({"g": grid.cells(made(axes={"data": ["npz:a/x.npz", "npz:b/x.npz"], "method": "baseline"}))})
+
+
+def test_settings_given_later_win_over_the_file(tmp_path):
+    file = tmp_path / "mine.yaml"
+    settings = {"shared": SMALL, "axes": {"seed": [0, 1]}, "blocks": [{"method": "sr", "sigma": [0.1, 0.2]}]}
+    file.write_text(yaml.safe_dump(settings))
+    chosen = grid.load(file, {"epochs": 9, "sigma": 0.3, "seed": [4]})
+    assert chosen.name == "mine"
+    (cell,) = grid.cells(chosen)
+    assert cell.axes == {"method": "sr", "sigma": 0.3} and list(cell.configs) == [4] and cell.configs[4].epochs == 9
+
+
+def test_other_data_in_place_of_the_grids():
+    chosen = made(axes={"method": "hinton"}, evaluations=[{"ood": "npz:a.npz", "teachers": True}, {"pgd": {}}])
+    (cell,) = grid.cells(grid.with_other_data(chosen, "folder:b"))
+    assert cell.questions == [["ood", {"source": "folder:b"}], ["pgd", {}]]
+    assert cell.teacher_questions == [["ood", {"source": "folder:b"}]]
+    with pytest.raises(ValueError, match="`ood` is for grids that ask about other data"):
+        grid.with_other_data(made(axes={"method": "hinton"}), "npz:a.npz")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"axes": {"sgima": [0.1]}}, "`axes` must name settings of `tfnoisekd train`. Received: sgima. .*sigma"),
+        ({"shared": {"epoch": 1}}, "`shared` must name settings.* Received: epoch. .*epochs"),
+        ({"axis": {}}, "Unknown key `axis` of a grid. .*axes"),
+        ({"axes": {"method": "mcc"}}, "`method` must be one of .* Received: mcc"),
+        ({"axes": {"method": "mc", "rate": [0.1, 2]}}, "`rate` must be less than or equal to 1. Received: rate=2"),
+        ({"axes": {"method": []}}, "must have at least one value each. Received: none for method"),
+        ({"axes": {"method": "mc"}, "evaluations": [{"pdg": {}}]}, "`evaluations.0.pdg` of the grid"),
+        ({"axes": {"method": "mc"}, "evaluations": [{"pgd": {"step": [1]}}]}, "`evaluations.0.pgd.step` of the grid"),
+        ({"axes": {"method": "mc"}, "evaluations": [{}]}, "must ask one of pgd, .* and here are 0"),
+        ({"axes": {"method": "mc"}, "evaluations": [{"pgd": {}, "ood": "npz:a"}]}, "and here are 2"),
+        (
+            {"axes": {"method": "mc"}, "evaluations": [{"pgd": {}, "where": {"methd": "mc"}}]},
+            "`evaluations, pgd, where` must name axes of the grid \\(method\\). Received: methd. .*method",
+        ),
+        (
+            {"axes": {"method": "mc"}, "comparisons": [{"of": {"method": "mc"}, "against": {"method": "hinton"}}]},
+            "`comparisons, against` must match a cell of the grid. Received: .*hinton",
+        ),
+        ({"axes": {"method": "mc"}, "paper": "table6"}, "`paper` of the grid"),
+        ({"axes": {"method": "mc"}, "name": "a/b"}, "`name` of the grid"),
+    ],
+)
+def test_mistakes_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        grid.cells(grid.build({"shared": SMALL, **settings}))
+
+
+def test_a_grid_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="Received: paper/table9. .*paper/table"):
+        grid.load("paper/table9")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(ValueError, match="must hold `key: value` lines. Received: a list"):
+        grid.load(tmp_path / "list.yaml")
+
+
+# Rows x columns of the paper's tables, times seeds; and the teachers that they take, five of each kind.
+PAPER = {
+    "table1": (24 * 5, 2 * 6 * 5),
+    "table2": (15 * 5, 2 * 5),
+    "table3": (40 * 5, 2 * 5),
+    "table4": (8 * 5, 2 * 5),
+    "table5": (8 * 5, 2 * 5),
+    "figure2": (40 * 5, 2 * 5),
+    "figure3": (11 * 5, 5),
+    "figure4": (2 * 7 * 7 * 5, 2 * 7 * 5),
+    "figure5": (7 * 7 * 5, 7 * 5),
+}
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_grids_are_complete_and_true(name):
+    chosen = grid.load(f"paper/{name}")
+    sweep = Sweep([chosen])
+    roles = [job.role for job in sweep.jobs.values()]
+    assert (roles.count("student"), roles.count("teacher")) == PAPER[name]
+    assert chosen.paper == name and chosen.title.lower().startswith(name[:-1])
+    for job in sweep.jobs.values():
+        own = job.own_config
+        assert own.student == ("wrn-40-2" if job.role == "teacher" else "wrn-16-2")
+        assert (own.batch_size, own.learning_rate, own.momentum, own.weight_decay) == (128, 0.1, 0.9, 5e-4)
+        if own.method == "ft" or own.method.endswith("+ft"):  # section 4.1
+            assert own.epochs == {0.1: 250, 0.2: 250, 0.3: 300, 0.4: 350, 0.5: 350}[own.dropout]
+        else:
+            assert own.epochs == 200
+        if job.role == "student" and job.needs:
+            assert len(job.needs) == 5 and (own.alpha, own.temperature) == (0.9, 4.0)
+
+
+def test_the_papers_columns_of_tables_4_and_5():
+    (four,) = grid.load("paper/table4").evaluations
+    (five,) = grid.load("paper/table5").evaluations
+    assert four.pgd.steps == [1, 5, 10, 15, 20, 100, 200, 1000] and four.pgd.epsilon == ["8/255"]
+    assert five.pgd.epsilon == [f"{k}/255" for k in (1, 2, 10, 20, 25, 50, 100, 200)] and five.pgd.steps == [20]
+    assert all(each.pgd.restarts == 5 and each.pgd.step_size == 0.003 for each in (four, five))
+
+
+@pytest.mark.parametrize("name", [each for each in grid.shipped() if each.startswith("mini/")])
+def test_the_small_grids_are_small_and_mirror_the_papers(name):
+    chosen = grid.load(name)
+    sweep = Sweep([chosen])
+    assert chosen.stands_for == "cifar10" and chosen.paper == name.partition("/")[2] and "Not the paper" in chosen.note
+    assert len(sweep.jobs) <= 60
+    for cell, runs in sweep.cells[chosen.name]:
+        assert len(runs) == 3
+        assert all(config.student == "wrn-10-1" and config.epochs <= 60 for config in cell.configs.values())
