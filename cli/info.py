@@ -1,6 +1,7 @@
 """`tfnoisekd info`."""
 
 import json
+from pathlib import Path
 
 import click
 
@@ -8,13 +9,18 @@ from tfnoisekd.cli.train import RUNS
 
 
 @click.command()
-@click.argument("path", metavar="[RUN]", required=False)
+@click.argument("path", metavar="[RUN|GRID]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="the whole record as JSON")
 @RUNS
 def command(path, as_json, root):
-    """Show what a run did, with what, and how it came out (default: the newest finished run)."""
+    """Show what a run did, with what, and how it came out (default: the newest finished run); or how far a grid is."""
     from tfnoisekd.runs import Run, newest_finished
 
+    if path and (Path(path) / "grid.json").exists():
+        from tfnoisekd.cli.info_grid import show
+
+        show(path, as_json)
+        return
     run = Run.open(path) if path else newest_finished(root)
     if as_json:
         click.echo(json.dumps(run.record, indent=2))
@@ -39,8 +45,30 @@ def command(path, as_json, root):
         if key in run.record:
             table.add_row(key.replace("_", " "), str(run.record[key]))
     Console(markup=False).print(table)
+    _evaluations(run.path / "evaluation")
     if run.finished:
         print_results(run.record["results"], per_class=True, corruption=run.record["data"].get("corruption"))
+
+
+def _evaluations(folder):
+    """Prints where each kept answer of a run comes from."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Evaluations", title_justify="left")
+    for heading in ("question", "settings", "code", "device", "at", "seconds", "command"):
+        table.add_column(heading, overflow="fold")
+    for path in sorted(folder.glob("[!.]*.json")):
+        try:
+            answer = json.loads(path.read_text(encoding="utf-8"))
+            origin = answer["provenance"]
+        except (ValueError, KeyError):
+            continue  # cut off or damaged: it does not count, and is answered anew
+        cells = [origin.get(name) for name in ("code", "device", "started_at", "seconds", "command")]
+        cells[3] = None if cells[3] is None else f"{cells[3]:.1f}"
+        table.add_row(answer["question"], _short(answer["settings"]), *(cell or "-" for cell in cells))
+    if table.row_count:
+        Console(markup=False).print(table)
 
 
 def _short(value):

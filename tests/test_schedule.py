@@ -7,7 +7,7 @@ from tfnoisekd.config import Config
 from tfnoisekd.experiments import schedule as module
 from tfnoisekd.experiments.local import Event
 from tfnoisekd.experiments.plan import Job
-from tfnoisekd.experiments.schedule import Schedule, carry_out
+from tfnoisekd.experiments.schedule import Schedule, Silent, carry_out
 from tfnoisekd.experiments.store import Store
 
 CONFIG = methods.resolve(Config(method="baseline", data="digits"))
@@ -42,12 +42,9 @@ class Pool:
         self.closed = True
 
 
-class Watch:
+class Watch(Silent):
     def __init__(self):
         self.ended_with = []
-
-    def begun(self, slot, job):
-        pass
 
     def ended(self, slot, job, answer):
         self.ended_with.append((job.key, answer["status"]))

@@ -104,13 +104,26 @@ class Schedule:
                 self.outcome.blocked[key] = culprit
 
 
+class Silent:
+    """Watches without a word: the methods that `carry_out` calls."""
+
+    def begun(self, slot, job):
+        """A worker has begun a job."""
+
+    def progress(self, slot, share, what):
+        """A job is done to a share, from 0 to 1, of some part of it."""
+
+    def ended(self, slot, job, answer):
+        """A job has ended, with what `work.Worker.do` returned, or `status` "died"."""
+
+
 def carry_out(schedule, pool, watch):
     """Does all jobs of a schedule.
 
     Args:
         schedule: `Schedule`.
         pool: `local.LocalPool`, or another with its methods; it is closed at the end.
-        watch: Object with the methods `begun(slot, job)`, `progress(slot, share, what)` and `ended(slot, job, answer)`.
+        watch: Object with the methods of `Silent`.
 
     Returns:
         The `Outcome`.

@@ -66,8 +66,8 @@ def describe(grid, cells, command=None):
         seed -> key), `comparisons`, `questions`, `settings` (the grid as it was written) and `command`.
     """
     questions = []
-    for cell, _ in cells:
-        questions += [each for each in cell.questions if each not in questions]
+    for asked in (each.asked() for each in grid.evaluations):
+        questions += [asked] if asked not in questions else []
     return {
         **{name: getattr(grid, name) for name in ("name", "title", "note", "paper", "stands_for")},
         "axes": list(dict.fromkeys(name for cell, _ in cells for name in cell.axes)),

@@ -165,7 +165,7 @@ def _add_teachers(found):
         if each["metric"] == "ood_accuracy":
             of_teachers.setdefault(each["run"], []).append(each)
     for key, run in found["runs"].items():
-        teacher = (run.get("teacher") or {}).get("run")
+        teacher = (run.get("teacher") or {}).get("run") if run["status"] == FINISHED else None
         for each in of_teachers.get(teacher, ()):
             found["measurements"].append({**each, "run": key, "metric": "teacher_ood_accuracy"})
 
