@@ -48,7 +48,7 @@ setup(
         "scikit-learn>=1.4",  # the embedded digits: real scans that need no download
         "pillow>=10.0",  # reads JPEG and PNG folders, resizes images
         "opencv-python-headless>=4.9",  # blurs, warps and JPEG of the corruptions
-        "scipy>=1.11",  # t intervals of differences, exact binomial bounds of certified robustness, zooms and filters of the corruptions
+        "scipy>=1.11",  # t intervals, exact binomial bounds of certified robustness, zooms and filters
         "matplotlib>=3.8",  # figures of an evaluation, PNG and SVG
         "loky>=3.4",  # processes that make corrupted images, started afresh and safe beside TensorFlow
         "numpy>=1.26",  # batches, augmentation and metrics
@@ -62,7 +62,11 @@ setup(
         "robust": [
             "adversarial-robustness-toolbox>=1.19",  # APGD and Square on TensorFlow, beside cleverhans' PGD
         ],
+        "ray": [
+            "ray>=2.40",  # grids and searches that outgrow one machine
+        ],
         "test": [
+            "ray>=2.40",  # the tests run a grid on it
             "adversarial-robustness-toolbox>=1.19",  # the tests attack with it
             "pytest>=8.0",  # the test runner
             "pytest-xdist>=3.7",  # spreads the tests over the cores

@@ -7,7 +7,7 @@ import sweeps
 from click.testing import CliRunner
 
 from tfnoisekd.evaluation import adversarial
-from tfnoisekd.report import measurements
+from tfnoisekd.experiments import questions
 from tfnoisekd.report.collect import collect
 
 
@@ -234,11 +234,11 @@ def test_the_defaults_of_columns_are_those_of_the_evaluations():
     from tfnoisekd.evaluation import ensemble
 
     sweep = inspect.signature(adversarial.sweep).parameters
-    for name, default in measurements.PGD.items():
+    for name, default in questions.PGD.items():
         expected = sweep[name].default
         assert default == (list(expected) if isinstance(expected, tuple) else expected)
     strong = inspect.signature(ensemble.evaluate).parameters
-    assert {name: strong[name].default for name in measurements.STRONG} == measurements.STRONG
+    assert {name: strong[name].default for name in questions.STRONG} == questions.STRONG
 
 
 def test_info_shows_how_far_a_grid_is(folder):

@@ -21,7 +21,8 @@ ALLOWED = {
     "keras_losses": ["distillation_losses"],
     "inspection": [],
     "features": ["inspection", "names"],
-    "models": [],
+    "architectures": [],
+    "models": ["architectures"],
     "config": ["names"],
     "provenance": [],
     "runs": ["provenance"],
@@ -40,8 +41,8 @@ ALLOWED = {
     "fitting": ["data", "distiller", "optimizers", "teacher_cache"],
     "teachers": ["methods", "models", "evaluation", "teacher_cache", "runs"],
     "training": ["teachers", "fitting", "devices"],
-    "experiments": ["training"],
-    "report": ["training", "runs"],
+    "experiments": ["training", "assessment"],
+    "report": ["experiments"],
     "export": ["models", "runs", "evaluation"],
 }
 LIBRARY = sorted(path for path in ROOT.rglob("*.py"))

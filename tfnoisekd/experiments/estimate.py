@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tfnoisekd import architectures, methods
 from tfnoisekd.evaluation.corruptions.catalog import NAMES, SEVERITIES
-from tfnoisekd.report.measurements import PGD
+from tfnoisekd.experiments.questions import PGD
 
 # Training and test images, shape and classes of sets that may have to be downloaded first.
 PUBLISHED = {"cifar10": (50_000, 10_000, (32, 32, 3), 10), "svhn": (73_257, 26_032, (32, 32, 3), 10)}

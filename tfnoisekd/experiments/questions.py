@@ -4,6 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+# What `evaluation.adversarial.sweep` and `evaluation.ensemble.evaluate` take where a grid says nothing.
+PGD = {"epsilon": [0.031], "steps": [20], "step_size": 0.003, "restarts": 5, "norm": "linf"}
+STRONG = {"epsilon": 0.031, "norm": "linf"}
+
 Length = str | Annotated[float, Field(gt=0)]
 Positive = Annotated[int, Field(ge=1)]
 

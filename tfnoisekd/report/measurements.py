@@ -4,12 +4,10 @@ import json
 from pathlib import Path
 
 from tfnoisekd.evaluation.attacks.settings import parse_length
+from tfnoisekd.experiments.questions import PGD, STRONG
 
 OF_RESULTS = ("agreement", "expected_calibration_error", "negative_log_likelihood")
 ATTACK = ("norm", "epsilon", "steps", "restarts")
-# What `evaluation.adversarial.sweep` takes where a grid says nothing.
-PGD = {"epsilon": [0.031], "steps": [20], "step_size": 0.003, "restarts": 5, "norm": "linf"}
-STRONG = {"epsilon": 0.031, "norm": "linf"}  # the same of `evaluation.ensemble.evaluate`
 
 
 def of_record(record):
