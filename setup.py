@@ -30,6 +30,7 @@ setup(
     package_data={
         "tfnoisekd": ["py.typed"],
         "tfnoisekd.report": ["*.yaml"],
+        "tfnoisekd.report.html": WEB,
         "tfnoisekd.configs": ["*.yaml", "*/*.yaml"],
         "tfnoisekd.export.web_page": WEB,
     },
@@ -51,6 +52,7 @@ setup(
         "scipy>=1.11",  # t intervals, exact binomial bounds of certified robustness, zooms and filters
         "matplotlib>=3.8",  # figures of an evaluation, PNG and SVG
         "loky>=3.4",  # processes that make corrupted images, started afresh and safe beside TensorFlow
+        "jinja2>=3.1",  # the page of a report, with everything escaped
         "numpy>=1.26",  # batches, augmentation and metrics
         "pydantic>=2.6",  # typed, strict configuration
         "pyyaml>=6.0",  # configuration files
@@ -69,6 +71,7 @@ setup(
             "ray>=2.40",  # the tests run a grid on it
             "adversarial-robustness-toolbox>=1.19",  # the tests attack with it
             "pytest>=8.0",  # the test runner
+            "markdown-it-py>=3.0",  # reads the report's Markdown as a page would
             "pytest-xdist>=3.7",  # spreads the tests over the cores
             "jax>=0.4.36",  # the second backend that the mathematics is tested on
             "setuptools>=70",  # builds the wheel that the packaging test installs

@@ -14,6 +14,8 @@ COMMANDS = {
     "train": "Train a student, and its teacher first where there is none.",
     "evaluate": "Judge models: accuracy, calibration, attacks, corruptions, other data, certificates.",
     "sweep": "Carry out grids of runs: the paper's tables and figures, or your own.",
+    "tune": "Search settings of a method: which noise, which weight, which temperature.",
+    "report": "Make tables, figures and a page of sweeps, beside the paper's numbers.",
     "export": "Write the student as TFLite, ONNX or SavedModel, each proven on real images.",
     "methods": "List the methods that --method takes.",
     "datasets": "List the data sets that --data takes.",

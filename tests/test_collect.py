@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from tfnoisekd.evaluation import adversarial
 from tfnoisekd.experiments import questions
+from tfnoisekd.report import measurements
 from tfnoisekd.report.collect import collect
 
 
@@ -70,7 +71,7 @@ def test_the_grid_names_its_cells_and_what_is_missing(collection):
     ]
     assert [each["metric"] for each in grid["metrics"]] == [
         *("test_accuracy", "teacher_accuracy", "wrong_label_accuracy", "robust_accuracy", "robust_accuracy"),
-        *("ood_accuracy", "mca", "mca_15", "natural_robustness", "smoothed_accuracy", "average_certified_radius"),
+        *("ood_accuracy", "natural_robustness", "corruption_accuracy", "smoothed_accuracy", "average_certified_radius"),
         "teacher_ood_accuracy",
     ]
 
@@ -113,7 +114,29 @@ def test_a_column_is_the_measurement_it_asks_for(collection):
     (grid,) = collection["grids"]
     measured = [(each["metric"], each["settings"]) for each in collection["measurements"] if each["run"] == mc]
     for column in grid["metrics"]:
-        assert ((column["metric"], column["settings"]) in measured) == (column["metric"] not in ("mca", "mca_15"))
+        assert (column["metric"], column["settings"]) in measured
+    limited = [each["metric"] for each in grid["metrics"] if each.get("where") == {"method": "mc"}]
+    assert limited == [
+        *("robust_accuracy", "robust_accuracy", "natural_robustness", "corruption_accuracy"),
+        *("smoothed_accuracy", "average_certified_radius"),
+    ]
+
+
+def test_columns_of_corruptions_are_those_that_can_be_had():
+    def names(**options):
+        questions = [{"asked": ["corruptions", options], "where": {}}]
+        return [each["metric"] for each in measurements.asked(questions, False, False)][1:]
+
+    assert names(limit=10) == ["mca", "mca_15", "natural_robustness"]
+    assert names(severities=[1, 2, 3, 4, 5]) == ["mca", "mca_15", "natural_robustness"]
+    assert names(severities=[3]) == ["natural_robustness", *["corruption_accuracy"] * 19]
+    assert names(corruptions=["fog", "snow"]) == ["natural_robustness", *["corruption_accuracy"] * 2]
+
+
+def test_what_is_asked_of_two_groups_is_one_column():
+    questions = [{"asked": ["ood", {"source": "npz:a"}], "where": {"method": name}} for name in ("sr", "ga")]
+    (_, column) = measurements.asked(questions, False, False)
+    assert column == {"metric": "ood_accuracy", "settings": {"source": "npz:a"}}
 
 
 def test_a_teacher_is_asked_once_and_its_answer_is_each_students(collection):

@@ -17,7 +17,18 @@ from tfnoisekd.fitting import fit, seed_everything
 from tfnoisekd.provenance import now
 
 
-def run(config, output=None, *, root="runs", resume=False, command=None, progress=None, announce=None, data=None):
+def run(
+    config,
+    output=None,
+    *,
+    root="runs",
+    resume=False,
+    command=None,
+    progress=None,
+    announce=None,
+    data=None,
+    split="test",
+):
     """Trains what a configuration says: the teacher first where there is none, then the student.
 
     One seed fixes everything: on one CPU, two runs of one configuration end with bit-identical weights, and so does
@@ -32,10 +43,12 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
         progress: Function (role, config) -> Keras callback that shows the training of a "teacher" or "student".
         announce: Function that gets the `data.ImageData` once, before anything is trained on it.
         data: The configuration's `data.ImageData`, where it is loaded already.
+        split: Images that the student is judged on, "test" or "validation": what chooses among runs must not see how
+            they do on the test images.
 
     Returns:
-        The finished `runs.Run`; its `record["results"]` holds the evaluation on the test split and, where training
-        labels were replaced, what the models made of those (`evaluation.memorization`).
+        The finished `runs.Run`; its `record["results"]` holds the evaluation on `split` (`record["split"]`) and, where
+        training labels were replaced, what the models made of those (`evaluation.memorization`).
 
     Raises:
         ValueError: On settings, data and models that do not fit together.
@@ -48,6 +61,7 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
         architectures.parse_name(name)  # an impossible student is an error now, not after the teacher's hours
     devices.prepare(config.devices)
     data = data or load_data(config)
+    judged = _judged(data, split)
     record = runs.Run.open(output) if resume else None
     if record and record.finished:
         return record
@@ -81,7 +95,7 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
             seconds = time.monotonic() - start
 
         student = _plain_student(distiller.student, config, data)
-        results = accuracy.evaluate(student, data.test, data.class_names, teacher=teacher)
+        results = accuracy.evaluate(student, judged, data.class_names, teacher=teacher)
         if data.corruption is not None and data.corruption.n:
             results["memorization"] = {
                 role: memorization.evaluate(model, data.train, data.corruption)
@@ -98,6 +112,7 @@ def run(config, output=None, *, root="runs", resume=False, command=None, progres
             and {"folder": record.relative(cache.folder), "hits": cache.hits, "misses": cache.misses},
             student_weights_sha256=inspection.weights_digest(student),
             student_parameters=inspection.count_parameters(student),
+            split=split,
             results=results,
         )
     return record
@@ -111,6 +126,15 @@ def resume(path, *, root="runs", command=None, progress=None, announce=None):
     """
     config = Config(**runs.Run.open(path).settings())
     return run(config, path, root=root, resume=True, command=command, progress=progress, announce=announce)
+
+
+def _judged(data, split):
+    """The images of a split, if there are such."""
+    if split not in ("test", "validation") or getattr(data, split) is None:
+        raise ValueError(
+            f'`split` must be "test" or, where `validation_size` is above 0, "validation". Received: split={split!r}'
+        )
+    return getattr(data, split)
 
 
 def _check_layers(config, data, teacher):

@@ -29,7 +29,8 @@ def connect(address=None, workers=None, threads=1, gpus=0.0):
     """
     ray = _ray()
     if not ray.is_initialized():
-        of_its_own = {"num_cpus": workers and workers * threads, "include_dashboard": False}
+        # Not whatever cluster this machine was last part of, which may be gone.
+        of_its_own = {"address": "local", "num_cpus": workers and workers * threads, "include_dashboard": False}
         options = {"address": address} if address else of_its_own
         try:
             _knock(address)
@@ -38,7 +39,8 @@ def connect(address=None, workers=None, threads=1, gpus=0.0):
             reason = " ".join(str(error).split())[:200]
             raise ConnectionError(
                 f"`address` must be that of a Ray cluster that can be reached. Received: {address} ({reason}); "
-                "start one by `ray start --head`, or leave `--address` out for this machine alone"
+                "start one by `ray start --head`, or leave `--address` out for this machine alone; a cluster with tokens "
+                "needs RAY_AUTH_MODE=token here too"
             ) from None
     found = ray.cluster_resources()
     room = int(found.get("CPU", 0) // threads)

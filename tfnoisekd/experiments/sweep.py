@@ -63,11 +63,10 @@ def describe(grid, cells, command=None):
 
     Returns:
         A dict: `name`, `title`, `note`, `paper`, `stands_for`, `axes`, `seeds`, `cells` (each with `axes` and `runs`,
-        seed -> key), `comparisons`, `questions`, `settings` (the grid as it was written) and `command`.
+        seed -> key), `comparisons`, `questions` (`asked` and `where`), `settings` (the grid as it was written) and
+        `command`.
     """
-    questions = []
-    for asked in (each.asked() for each in grid.evaluations):
-        questions += [asked] if asked not in questions else []
+    questions = [{"asked": each.asked(), "where": each.where} for each in grid.evaluations]
     return {
         **{name: getattr(grid, name) for name in ("name", "title", "note", "paper", "stands_for")},
         "axes": list(dict.fromkeys(name for cell, _ in cells for name in cell.axes)),

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from tfnoisekd.evaluation.attacks.settings import parse_length
+from tfnoisekd.evaluation.corruptions.catalog import BENCHMARK, NAMES, SEVERITIES
 from tfnoisekd.experiments.questions import PGD, STRONG
 
 OF_RESULTS = ("agreement", "expected_calibration_error", "negative_log_likelihood")
@@ -85,18 +86,37 @@ READERS = {"pgd": _pgd, "ensemble": _ensemble, "corruptions": _corruptions, "ood
 
 
 def asked(questions, distils, corrupted):
-    """The metrics that a grid asks for, in order: a list of dicts, `metric` and `settings`.
+    """The metrics that a grid asks for, in order.
 
     Args:
-        questions: List of [question, options], as the grid's folder keeps them.
+        questions: List of dicts `asked` and `where`, as the grid's folder keeps them.
         distils: Whether any of its runs has a teacher.
         corrupted: Whether any of its runs has wrong labels.
+
+    Returns:
+        A list of dicts: `metric`, `settings` and, where not all cells are asked, `where`.
     """
-    found = [("test_accuracy", {})]
-    found += [("teacher_accuracy", {})] * distils + [("wrong_label_accuracy", {})] * corrupted
-    for question, options in questions:
-        found += COLUMNS[question](options)
-    return [{"metric": metric, "settings": settings} for metric, settings in found]
+    found = [{"metric": "test_accuracy", "settings": {}}]
+    found += [{"metric": "teacher_accuracy", "settings": {}}] * distils
+    found += [{"metric": "wrong_label_accuracy", "settings": {}}] * corrupted
+    for each in questions:
+        question, options = each["asked"]
+        for metric, settings in COLUMNS[question](options):
+            found.append(
+                {"metric": metric, "settings": settings, **({"where": each["where"]} if each["where"] else {})}
+            )
+    return _once(found)
+
+
+def _once(columns):
+    """Each metric once: one that is asked of several groups of cells is asked of all."""
+    kept = {}
+    for each in columns:
+        place = json.dumps([each["metric"], each["settings"]], sort_keys=True)
+        if place in kept and kept[place] != each:
+            kept[place].pop("where", None)
+        kept.setdefault(place, dict(each))
+    return list(kept.values())
 
 
 def _pgd_columns(options):
@@ -116,7 +136,10 @@ def _ensemble_columns(options):
 
 
 def _corruption_columns(options):
-    return [("mca", {}), ("mca_15", {}), ("natural_robustness", {})]
+    names, severities = options.get("corruptions") or NAMES, options.get("severities") or SEVERITIES
+    if set(severities) < set(SEVERITIES) or not set(BENCHMARK) <= set(names):
+        return [("natural_robustness", {}), *(("corruption_accuracy", {"corruption": name}) for name in names)]
+    return [*[("mca", {})] * (set(names) == set(NAMES)), ("mca_15", {}), ("natural_robustness", {})]
 
 
 def _ood_columns(options):

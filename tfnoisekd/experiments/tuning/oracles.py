@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import keras_tuner
+import numpy as np
 
 from tfnoisekd import runs
 from tfnoisekd.experiments.tuning.folder import FAILURES, ORACLE
@@ -26,13 +27,21 @@ class Kept:
     _failures = 0
 
     def populate_space(self, trial_id):
-        """The next values, as a person would write them, which no trip between processes changes."""
+        """The next values, as a person would write them down, and none twice: training repeats itself exactly."""
         if self._failures >= FAILURES:
             return {"status": Status.STOPPED}
         response = super().populate_space(trial_id)
         values = response.get("values") or {}
-        values.update({name: each.rounded(values[name]) for name, each in self.ranges.items() if name in values})
+        values.update(self._rounded(values))
+        if values and self._duplicate(values):  # such as the corner that a Gaussian process likes best
+            others = self._random_values()
+            if others is None:
+                return {"status": Status.STOPPED}
+            values.update(self._rounded(others))
         return response
+
+    def _rounded(self, values):
+        return {name: each.rounded(values[name]) for name, each in self.ranges.items() if name in values}
 
     def create_trial(self, tuner_id):
         """A trial for a process; one that was begun before is begun again, with nothing reported yet."""
@@ -41,10 +50,13 @@ class Kept:
         return trial
 
     def end_trial(self, trial):
-        """Takes a trial back. Its values are those that were given out: they come back in single precision."""
+        """Takes a trial back."""
         own = self.trials[trial.trial_id]
-        trial.hyperparameters = own.hyperparameters
-        if own.trial_id in self._retry_queue:  # its process had outlived an earlier chief
+        # A process that outlives its chief ends a trial that the next chief may have given to another one already.
+        if own.trial_id in self.end_order:
+            self.ongoing_trials = {name: each for name, each in self.ongoing_trials.items() if each is not own}
+            return
+        if own.trial_id in self._retry_queue:
             self._retry_queue.remove(own.trial_id)
         super().end_trial(trial)
         self._failures = self._failures + 1 if own.status == Status.FAILED else 0
@@ -70,7 +82,7 @@ class Kept:
         """Goes on from what was saved, whenever that was."""
         super().reload()
         # Killed between its two files, a trial had not been given out yet: it is thought of again.
-        self.trials = {name: trial for name, trial in self.trials.items() if name in self.start_order}
+        self.trials = {name: self.trials[name] for name in self.start_order}
         # A trial counts as ongoing in the file until the one after it begins.
         self._retry_queue = [name for name in self._retry_queue if name not in self.end_order]
 
@@ -87,6 +99,11 @@ class Random(Kept, keras_tuner.oracles.RandomSearchOracle):
 
 class Bayesian(Kept, keras_tuner.oracles.BayesianOptimizationOracle):
     """Values that a Gaussian process expects to be good, or knows little about."""
+
+    def populate_space(self, trial_id):
+        """The next values, from a random state that an interruption does not change."""
+        self._random_state = np.random.RandomState(self.seed + len(self.trials))
+        return super().populate_space(trial_id)
 
 
 class _Halving(keras_tuner.oracles.HyperbandOracle):
