@@ -18,9 +18,7 @@ def settings(scans):
 
 def test_a_series_of_seeds_shares_its_teacher_and_reports_mean_and_deviation(settings, untrained, tmp_path):
     announced = []
-    folder, finished = series.run_seeds(
-        config.build(settings), [0, 10, 20], root=tmp_path, announce=announced.append
-    )
+    folder, finished = series.run_seeds(config.build(settings), [0, 10, 20], root=tmp_path, announce=announced.append)
     assert folder == tmp_path / "hinton-scans-seeds-1" and len(announced) == 1
     assert [method for method, *_ in untrained] == ["baseline", "hinton", "hinton", "hinton"]
     assert [run.path for run in finished] == [folder / f"seed-{seed}" for seed in (0, 10, 20)]

@@ -39,8 +39,8 @@ def connect(address=None, workers=None, threads=1, gpus=0.0):
             reason = " ".join(str(error).split())[:200]
             raise ConnectionError(
                 f"`address` must be that of a Ray cluster that can be reached. Received: {address} ({reason}); "
-                "start one by `ray start --head`, or leave `--address` out for this machine alone; a cluster with tokens "
-                "needs RAY_AUTH_MODE=token here too"
+                "start one by `ray start --head`, or leave `--address` out for this machine alone. A cluster with "
+                "tokens needs RAY_AUTH_MODE=token here too"
             ) from None
     found = ray.cluster_resources()
     room = int(found.get("CPU", 0) // threads)
