@@ -47,7 +47,8 @@ def command(path, as_json, root):
     Console(markup=False).print(table)
     _evaluations(run.path / "evaluation")
     if run.finished:
-        print_results(run.record["results"], per_class=True, corruption=run.record["data"].get("corruption"))
+        corruption, split = run.record["data"].get("corruption"), run.record.get("split", "test")
+        print_results(run.record["results"], per_class=True, corruption=corruption, split=split)
 
 
 def _evaluations(folder):

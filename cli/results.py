@@ -17,12 +17,13 @@ def percent(share, interval, n=None):
     return f"{share:.2%}  (95% interval {interval[0]:.2%} to {interval[1]:.2%}{count})"
 
 
-def print_results(results, per_class=False, corruption=None):
+def print_results(results, per_class=False, corruption=None, split="test"):
     """Prints what `evaluation.accuracy.evaluate` returned, and what a run found on its wrong training labels.
 
     Args:
         results: The dict of results.
         per_class: Whether to add a table by class.
+        split: Which images the results are of, "test" or, for a trial of a search, "validation".
         corruption: `record["data"]["corruption"]` of the run, where there is one.
     """
     rows = [("accuracy", percent(results["accuracy"], results["accuracy_interval"], results["n"]))]
@@ -36,7 +37,7 @@ def print_results(results, per_class=False, corruption=None):
             rows.append((title, f"{results[name]:.4f}"))
     if "selective" in results:
         rows.append(("area under risk-coverage curve", f"{results['selective']['aurc']:.4f}"))
-    table = Table(title="Test images", show_header=False, title_justify="left")
+    table = Table(title=f"{split.capitalize()} images", show_header=False, title_justify="left")
     for row in rows:
         table.add_row(*row)
     console = Console(markup=False)

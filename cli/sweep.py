@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 import yaml
 
+from tfnoisekd.cli import executors
 from tfnoisekd.cli.groups import GroupedCommand, group
 from tfnoisekd.cli.train import RUNS
 
 WHAT = group("What is run")
-WHO = group("Who runs it")
 
 
 @click.command(cls=GroupedCommand)
@@ -23,12 +23,7 @@ WHO = group("Who runs it")
 @WHAT("--dry-run", is_flag=True, help="say how much work it is, and do none of it")
 @WHAT("--measure/--no-measure", default=True, help="with --dry-run: measure steps to estimate the time  [on]")
 @WHAT("--retry-failed", is_flag=True, help="try again what has failed")
-@WHO("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="processes, or Ray")
-@WHO("--workers", type=click.IntRange(1), help="runs at a time  [local: one for each --threads cores]")
-@WHO("--threads", type=click.IntRange(1), help="cores for each run  [1]")
-@WHO("--gpus", metavar="ID,ID,...", help="local: GPUs, one for each run")
-@WHO("--gpus-per-run", type=click.FloatRange(min=0), default=0.0, help="ray: GPUs for each run, a share too  [0]")
-@WHO("--address", metavar="HOST:PORT", help="ray: an existing cluster, or auto")
+@executors.options(workers="as many as there are cores for", threads="1")
 @click.pass_obj
 def command(words, sources, output, root, settings, seeds, ood, dry_run, measure, retry_failed, executor, **who):
     """Carry out grids of runs: the tables and figures of the paper, or your own YAML.
@@ -41,7 +36,7 @@ def command(words, sources, output, root, settings, seeds, ood, dry_run, measure
     tfnoisekd sweep mini/table1 mini/table3 --output runs/mini
     tfnoisekd sweep paper/table1 --set data=cifar10 --executor ray --address auto --gpus-per-run 0.25
     """
-    _check_who(executor, who)
+    executors.check(executor, who)
     from tfnoisekd.experiments import grid, plan, store, sweep
 
     overrides = {**_settings(settings), **({"seed": _seeds(seeds)} if seeds else {})}
@@ -71,12 +66,6 @@ def command(words, sources, output, root, settings, seeds, ood, dry_run, measure
     _tell(outcome, planned, output, time.monotonic() - start, pool)
 
 
-def _check_who(executor, who):
-    for name, owner in (("gpus", "local"), ("gpus_per_run", "ray"), ("address", "ray")):
-        if who[name] and executor != owner:
-            raise click.UsageError(f"`--{name.replace('_', '-')}` has a use only with `--executor {owner}`")
-
-
 def _pool(executor, folder, options, workers, threads, gpus, gpus_per_run, address):
     if executor == "ray":
         from tfnoisekd.experiments import ray_pool
@@ -85,7 +74,7 @@ def _pool(executor, folder, options, workers, threads, gpus, gpus_per_run, addre
         return ray_pool.RayPool(folder.path, options, workers, threads or 1, gpus_per_run)
     from tfnoisekd.experiments import local, resources
 
-    gpus = [part.strip() for part in gpus.split(",")] if gpus else None
+    gpus = executors.gpu_list(gpus)
     workers, threads = resources.divided(workers or (len(gpus) if gpus else None), threads)
     return local.LocalPool(folder.path, options, workers, threads, gpus)
 

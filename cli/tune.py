@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
+from tfnoisekd.cli import executors
 from tfnoisekd.cli.groups import GroupedCommand, group
 from tfnoisekd.cli.options import given, settings
 from tfnoisekd.cli.train import RUNS
 
 WHAT = group("The search")
-WHO = group("Who trains")
 ROLES = {"chief": "the chief of a search, at", "worker": "a worker of the search whose chief is at"}
 
 
@@ -20,16 +20,15 @@ ROLES = {"chief": "the chief of a search, at", "worker": "a worker of the search
 @RUNS
 @WHAT("--search", "searched", metavar="NAME=LOW:HIGH,...", help="what varies; a range may end in :log or :STEP")
 @WHAT("--tuner", type=click.Choice(["bayesian", "random", "hyperband"]), default="bayesian", show_default=True)
-@WHAT("--trials", type=click.IntRange(1), help="bayesian, random: number of trials; more of them go on  [20]")
-@WHAT("--max-epochs", type=click.IntRange(1), help="hyperband: epochs of the longest trials  [as --epochs]")
-@WHAT("--factor", type=click.IntRange(2), help="hyperband: each round has as many times the epochs  [3]")
+@WHAT(
+    "--trials", metavar="N", type=click.IntRange(1), help="bayesian, random: number of trials; more of them go on  [20]"
+)
+@WHAT(
+    "--max-epochs", metavar="N", type=click.IntRange(1), help="hyperband: epochs of the longest trials  [as --epochs]"
+)
+@WHAT("--factor", metavar="N", type=click.IntRange(2), help="hyperband: each round has as many times the epochs  [3]")
 @WHAT("--retry-failed", is_flag=True, help="try again what has failed")
-@WHO("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="processes, or Ray")
-@WHO("--workers", type=click.IntRange(1), help="trials at a time  [local: 1; ray: as many as there is room for]")
-@WHO("--threads", type=click.IntRange(1), help="cores for each trial  [local: all, divided; ray: 1]")
-@WHO("--gpus", metavar="ID,ID,...", help="local: GPUs, one for each worker")
-@WHO("--gpus-per-run", type=click.FloatRange(min=0), default=0.0, help="ray: GPUs for each trial, a share too  [0]")
-@WHO("--address", metavar="HOST:PORT", help="ray: an existing cluster that this machine is part of, or auto")
+@executors.options(workers="local: 1; ray: as many as there is room for", threads="local: all, divided; ray: 1")
 @settings()
 @click.pass_obj
 def command(words, source, output, root, searched, tuner, trials, max_epochs, factor, retry_failed, executor, **rest):
@@ -52,7 +51,8 @@ def command(words, source, output, root, searched, tuner, trials, max_epochs, fa
     from tfnoisekd.experiments.tuning import folder, roles, search, space
 
     role = roles.role()
-    _check_who(executor, role, who)
+    executors.check(executor, who)
+    _check_role(executor, role, who)
     overrides = given(rest)
     chosen = _config(source, overrides)
     space = space.parse(searched, chosen) if searched else space.default(chosen, fixed=overrides)
@@ -75,7 +75,7 @@ def _search(folder, options, executor, role, workers, threads, gpus, gpus_per_ru
     from tfnoisekd.experiments import resources
 
     if executor == "local":
-        gpus = [part.strip() for part in gpus.split(",")] if gpus else None
+        gpus = executors.gpu_list(gpus)
         workers, threads = resources.divided(workers or (len(gpus) if gpus else 1), threads)
         if role or workers == 1:
             os.environ.update(resources.environment(threads, gpus and gpus[0]))  # before TensorFlow is there
@@ -125,10 +125,7 @@ def _tell_plan(folder, role):
     click.echo(f"{search.wanted} trials of {search.config.method} in {folder.path}, {search.epochs:,} epochs in all")
 
 
-def _check_who(executor, role, who):
-    for name, owner in (("gpus", "local"), ("gpus_per_run", "ray"), ("address", "ray")):
-        if who[name] and executor != owner:
-            raise click.UsageError(f"`--{name.replace('_', '-')}` has a use only with `--executor {owner}`")
+def _check_role(executor, role, who):
     if role is not None and (executor == "ray" or who["workers"]):
         raise click.UsageError(
             f"keras-tuner's variables make this process a {role}, which has no workers of its own: leave `--executor` "

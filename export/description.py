@@ -171,7 +171,9 @@ def of_run(record, model, *, name=None, licence=NOT_STATED):
             "`model` must be the student of the run. Received: a model of other weights; describe it by of_model."
         )
     versions = {"training": record["provenance"]["versions"], **plain.versions}
-    return dataclasses.replace(plain, training=training, metrics=origin.metrics(record["results"]), versions=versions)
+    tested = record.get("split", "test") == "test"  # and no trial of a search, which never saw the test images
+    metrics = origin.metrics(record["results"]) if tested else None
+    return dataclasses.replace(plain, training=training, metrics=metrics, versions=versions)
 
 
 def _versions():

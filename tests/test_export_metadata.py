@@ -115,6 +115,12 @@ def test_a_run_becomes_a_description(model, described):
     assert (described.format, described.input, described.output) == (None, None, None)
 
 
+def test_what_a_trial_reached_on_validation_images_is_no_test_result(model):
+    record = run_record(model)
+    assert description.of_run({**record, "split": "test"}, model).metrics == description.of_run(record, model).metrics
+    assert description.of_run({**record, "split": "validation"}, model).metrics is None
+
+
 def test_nothing_of_the_machine_or_its_user_is_told(model, described):
     for private in ("somebody", "secret", "home/", "../", "tfnoisekd train", "a processor"):
         assert private not in described.to_json(), private
