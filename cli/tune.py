@@ -20,12 +20,8 @@ ROLES = {"chief": "the chief of a search, at", "worker": "a worker of the search
 @RUNS
 @WHAT("--search", "searched", metavar="NAME=LOW:HIGH,...", help="what varies; a range may end in :log or :STEP")
 @WHAT("--tuner", type=click.Choice(["bayesian", "random", "hyperband"]), default="bayesian", show_default=True)
-@WHAT(
-    "--trials", metavar="N", type=click.IntRange(1), help="bayesian, random: number of trials; more of them go on  [20]"
-)
-@WHAT(
-    "--max-epochs", metavar="N", type=click.IntRange(1), help="hyperband: epochs of the longest trials  [as --epochs]"
-)
+@WHAT("--trials", metavar="N", type=click.IntRange(1), help="bayesian, random: how many; more of them go on  [20]")
+@WHAT("--max-epochs", metavar="N", type=click.IntRange(1), help="hyperband: of the longest trials  [as --epochs]")
 @WHAT("--factor", metavar="N", type=click.IntRange(2), help="hyperband: each round has as many times the epochs  [3]")
 @WHAT("--retry-failed", is_flag=True, help="try again what has failed")
 @executors.options(workers="local: 1; ray: as many as there is room for", threads="local: all, divided; ray: 1")
