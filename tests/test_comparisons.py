@@ -1,9 +1,7 @@
 """Comparisons of a grid: which cells meet, what is said of them, and among how many."""
 
 import math
-import time
 
-import numpy as np
 import pytest
 from scipy import stats
 
@@ -228,13 +226,14 @@ def test_labels_name_what_differs():
     assert labels([{"axes": {}}, {"axes": {"temperature": 8}}]) == ["default", "temperature 8"]
 
 
-def test_a_thousand_runs_take_less_than_a_second():
-    seeds, levels = (0, 10, 20, 30, 40), [i / 1000 for i in range(100)]
-    metrics = [TEST, *(pgd(steps) for steps in range(1, 10))]
-    grid = grid_of(noise(*levels), SR_GA, metrics, seeds, paper="table4", stands_for="cifar10")
-    values = np.random.default_rng(0).uniform(size=(len(metrics), 200, 5))
-    numbers = collection(*(measured(metric, *each, seeds=seeds) for metric, each in zip(metrics, values, strict=True)))
-    compare_grid(grid_of(noise(0.1), SR_GA), numbers)  # imports
-    start = time.process_time()
-    found = compare_grid(grid, numbers)
-    assert len(found) == 1000 and time.process_time() - start < 1
+def test_what_is_not_asked_of_both_cells_is_not_compared():
+    cells = [{"method": "hinton"}, {"method": "mc"}, {"method": "ft"}]
+    against = [{"of": {"method": ["mc", "ft"]}, "against": {"method": "hinton"}}]
+    limited = {**pgd(20), "where": {"method": ["hinton", "mc"]}}
+    numbers = collection(measured(TEST, *[[0.5, 0.6, 0.7]] * 3), measured(pgd(20), [0.1, 0.2, 0.3], [0.2, 0.2, 0.2]))
+    found = compare_grid(grid_of(cells, against, [TEST, limited]), numbers)
+    assert [(each.metric, each.of) for each in found] == [
+        ("test_accuracy", "mc"),
+        ("test_accuracy", "ft"),
+        ("robust_accuracy", "mc"),
+    ]

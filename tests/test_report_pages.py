@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
@@ -217,12 +216,10 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_thousand_runs_take_less_than_20_seconds_and_10_megabytes(tmp_path):
+def test_a_page_of_a_thousand_runs_has_less_than_10_megabytes(tmp_path):
     collection = made.large()
     assert len(collection["runs"]) == 1000
-    start = time.monotonic()
     write(collection, tmp_path, FORMATS)
-    assert time.monotonic() - start < 20
     assert (tmp_path / "report.html").stat().st_size < 10_000_000
 
 

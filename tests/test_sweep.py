@@ -2,8 +2,8 @@
 
 import json
 import os
+import re
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -206,8 +206,6 @@ def test_cores_are_divided():
     ],
 )
 def test_mistakes_are_told_before_any_work(words, message, scans, tmp_path, run):
-    import re
-
     grid = sweeps.write_grid(tmp_path, scans)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()
@@ -219,11 +217,9 @@ def test_mistakes_are_told_before_any_work(words, message, scans, tmp_path, run)
 
 def test_a_dry_run_writes_nothing_and_estimates_by_measured_steps(scans, tmp_path, run):
     grid = sweeps.write_grid(tmp_path, scans)
-    start = time.monotonic()
     code, said, _ = run("sweep", grid, "--output", tmp_path / "out", "--dry-run")
-    took = time.monotonic() - start
     assert code == 0 and not (tmp_path / "out").exists()
     assert "small: 2 cells, 4 runs" in said
     assert "Trainings:    1 teachers and 4 students" in said and "Evaluations:  2 (2 pgd)" in said
     assert "Left to do:   1 teachers, 4 students, 2 evaluations" in said
-    assert "Time:         about 0:0" in said, took
+    assert re.search(r"Time:         about \d+:\d\d:\d\d on this machine", said)

@@ -62,7 +62,7 @@ class _Pair(NamedTuple):
 def compare_grid(grid, collection, confidence=0.95, interval="t", seed=0):
     """All comparisons of a grid, for each of its metrics.
 
-    A pair that has no values at all under a metric is left out, as where a question is asked of some data only.
+    A pair is left out under a metric that is not asked of both cells, and where neither has a value.
 
     Args:
         grid: A grid of the collection.
@@ -77,7 +77,7 @@ def compare_grid(grid, collection, confidence=0.95, interval="t", seed=0):
     for asked in grid["metrics"]:
         for pair in pairs:
             sides = [_of_cell(values, cell, asked) for cell in pair.cells]
-            if any(sides):
+            if any(sides) and all(_matches(asked.get("where") or {}, cell) for cell in pair.cells):
                 found.append((asked, pair, sides, *_difference(*sides, options)))
     adjusted = holm([difference and difference.p_value for *_, difference, _ in found])
     return [_comparison(grid, *each, adjusted_p) for each, adjusted_p in zip(found, adjusted, strict=True)]
