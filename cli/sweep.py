@@ -105,6 +105,7 @@ def _stem(source):
 
 def _tell(outcome, planned, output, seconds, pool):
     from tfnoisekd.cli.clock import clock
+    from tfnoisekd.experiments.schedule import UnfinishedError
 
     click.echo(f"\n{len(outcome.finished)} of {len(planned.jobs)} jobs are done. This took {clock(seconds)}.")
     for key, error in outcome.failed.items():
@@ -115,6 +116,6 @@ def _tell(outcome, planned, output, seconds, pool):
         click.echo(f"Tracebacks are in {output}/jobs. Try again by the same command with --retry-failed.")
     click.echo(f"Next:    tfnoisekd report {output}")
     if outcome.stopped:
-        raise RuntimeError(f"The sweep was broken off: {outcome.stopped}")
+        raise UnfinishedError(f"The sweep was broken off: {outcome.stopped}")
     if outcome.failed:
-        raise RuntimeError(f"{len(outcome.failed)} of {len(planned.jobs)} jobs failed")
+        raise UnfinishedError(f"{len(outcome.failed)} of {len(planned.jobs)} jobs failed")

@@ -120,17 +120,18 @@ def test_a_run_that_fails_is_recorded_and_tried_again_only_if_asked(worker, monk
     assert again.store.entry(job["key"])["attempts"] == 2
 
 
-def test_a_full_disk_is_no_fault_of_a_run(worker, monkeypatch):
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ConnectionError("no network for cifar10")])
+def test_a_full_disk_or_a_missing_network_is_no_fault_of_a_run(worker, monkeypatch, error):
     from tfnoisekd import training
 
-    def full(*arguments, **options):
-        raise OSError(28, "No space left on device")
+    def broken(*arguments, **options):
+        raise error
 
     worker, jobs = worker
     job = jobs["baseline"].payload()
-    monkeypatch.setattr(training, "fit", full)
+    monkeypatch.setattr(training, "fit", broken)
     answer = worker.do(job)
-    assert answer["status"] == "stopped" and "No space left" in answer["error"]
+    assert answer["status"] == "stopped" and str(error) in answer["error"]
     assert not worker.store.has_failed(jobs["baseline"])
 
 

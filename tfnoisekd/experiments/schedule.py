@@ -11,6 +11,10 @@ DEATHS = 3  # of the process that does a job, until the job is given up
 LOOK_AGAIN = 5.0  # seconds between two looks at a job that another process holds
 
 
+class UnfinishedError(RuntimeError):
+    """Not all jobs of a sweep are done."""
+
+
 @dataclass
 class Outcome:
     """What became of the jobs.

@@ -167,8 +167,9 @@ def _answer(entry):
 
 
 def _is_of_the_machine(error):
-    """Whether an error, or the one that it was raised from, is no run's fault."""
-    return any(isinstance(each, OSError) and each.errno in OF_THE_MACHINE for each in (error, error.__cause__))
+    """Whether an error, or the one that it was raised from, is no run's fault: a full disk, or no network for data."""
+    errors = [each for each in (error, error.__cause__) if isinstance(each, OSError)]
+    return any(each.errno in OF_THE_MACHINE or isinstance(each, ConnectionError) for each in errors)
 
 
 def _line(error):
