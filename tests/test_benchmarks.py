@@ -100,3 +100,18 @@ def test_input_pipeline(tmp_path):
     result, shown = run("input_pipeline.py", "--rounds", "3", folder=tmp_path)
     ratios = sorted(a / b for a, b in zip(result["seconds_per_batch"], result["seconds_per_step"], strict=True))
     assert result["median_ratio"] == pytest.approx(ratios[1]) and f"{ratios[1]:.4f}" in shown
+
+
+@pytest.mark.slow
+def test_every_second_of_a_grid_is_accounted_for(tmp_path):
+    words = ("--runs", "3", "--epochs", "1", "--workers", "1", "--finished", "20")
+    result, shown = run("grids.py", *words, folder=tmp_path)
+    grid = result["grid"]
+    parts = [grid[f"{name}_seconds"] for name in ("work", "around_jobs", "between_jobs", "at_the_ends")]
+    total = sum(parts) + sum(grid["startup_seconds"])
+    assert total == pytest.approx(grid["workers"] * grid["wall_seconds"]) and min(parts) >= 0
+    assert len(grid["startup_seconds"]) == grid["workers"] == 1 and grid["students"] == 3
+    overhead = sum(grid["startup_seconds"]) + grid["around_jobs_seconds"] + grid["between_jobs_seconds"]
+    assert grid["overhead_share"] == pytest.approx(overhead / grid["wall_seconds"])
+    assert result["finished"]["runs"] == 20 and "20 finished runs" in shown
+    assert set(result["finished"]) == {"runs", "sweep --dry-run", "report, all formats"}

@@ -139,7 +139,7 @@ def test_square_in_l2_stays_in_the_ball(cases):
     options = {"attacks": "square", "norm": "l2", "epsilon": 0.15, "queries": 150}
     results = ensemble.evaluate(model, split_of(images, labels), **options)
     broken = ~cases[-1].standing
-    assert 5 < broken.sum() < 60 and not broken[distance > 0.15].any()
+    assert 0 < broken.sum() < 60 and not broken[distance > 0.15].any()
     assert any("in l2, ART scales the windows" in note for note in results["notes"])
     ensemble.evaluate(model, split_of(images, labels), **options, batch_size=7)
     np.testing.assert_array_equal(~cases[-1].standing, broken)

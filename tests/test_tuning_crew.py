@@ -213,6 +213,7 @@ def kill_one(folder, killed):
         if entry["status"] == "running" and (path / "checkpoint.npz").exists():
             killed.append((entry["trial"], entry["origin"]["process"], (path / "history.csv").read_text()))
             os.kill(entry["origin"]["process"], signal.SIGKILL)
+            return
 
 
 def check_search(folder, killed, told):
