@@ -72,7 +72,19 @@ def test_the_core_passes_on_jax_without_tensorflow(environment, tmp_path):
     assert blocked.returncode and "No module named 'tensorflow'" in blocked.stderr
 
     report = tmp_path / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "0",
+        "-m",
+        "slow or not slow",
+        "-p",
+        "no:cacheprovider",
+        f"--junitxml={report}",
+    ]
     done = subprocess.run(
         [*command, *(str(TESTS / name) for name in FILES)],
         env=environment,

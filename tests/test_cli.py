@@ -65,8 +65,8 @@ def test_methods_and_datasets_are_listed(run):
     [
         (
             "trian",
-            "There is no command `trian`: there are train, evaluate, sweep, tune, report, export, methods, datasets, info. "
-            "Did you mean `train`?",
+            "There is no command `trian`: there are train, evaluate, sweep, tune, report, export, methods, datasets, "
+            "info. Did you mean `train`?",
         ),
         ("train --metod mc", "No such option"),
         ("train --method mcc", "Received: mcc. Did you mean `mc`?"),
