@@ -9,6 +9,8 @@ import warnings
 
 import click
 
+from tfnoisekd.experiments.resources import prefer_onednn
+
 # name -> one line of help. The module tfnoisekd.cli.<name> is imported only when its command runs.
 COMMANDS = {
     "train": "Train a student, and its teacher first where there is none.",
@@ -71,6 +73,7 @@ def main(args=None):
     args = [arg for arg in args if arg != "--debug"]
     # TensorFlow's start-up notes are not this program's output. A user's own setting wins.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    prefer_onednn()
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tfnoisekd import runs
-from tfnoisekd.provenance import now
+from tfnoisekd.provenance import now, provenance
 
 
 @pytest.fixture
@@ -175,6 +175,15 @@ def test_provenance_says_where_a_number_comes_from(tmp_path):
     assert found["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
     assert {"tfnoisekd", "tensorflow", "keras", "numpy"} <= set(found["versions"])
     assert found["device"] and found["started_at"].startswith("20")
+
+
+def test_provenance_says_what_changes_the_last_bits(monkeypatch):
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    device = provenance()["device"]
+    assert device.endswith(" (TF_ENABLE_ONEDNN_OPTS=1)")
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "2")
+    assert provenance()["device"] == device[:-1] + ", TF_NUM_INTRAOP_THREADS=2)"
 
 
 def test_a_lock_keeps_others_out_and_dies_with_its_process(tmp_path):

@@ -190,6 +190,17 @@ def test_cores_are_divided():
     assert "CUDA_VISIBLE_DEVICES" not in resources.environment(2)
 
 
+def test_onednn_is_taken_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    assert resources.environment(1)["TF_ENABLE_ONEDNN_OPTS"] == "1"
+    resources.prefer_onednn()
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert resources.environment(1)["TF_ENABLE_ONEDNN_OPTS"] == "0"
+    resources.prefer_onednn()
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

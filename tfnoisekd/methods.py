@@ -48,6 +48,14 @@ class Method:
         """Whether there is a teacher."""
         return self.losses is not _alone
 
+    @property
+    def cacheable(self):
+        """Whether the teacher's outputs can be kept: the same in every epoch, and small (logits or embeddings).
+
+        Whole feature maps of a data set are hundreds of gigabytes.
+        """
+        return self.distils and not self.fickle_teacher and self.layers in ((), EMBEDDING)
+
 
 def _alone(config):
     return []

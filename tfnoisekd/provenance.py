@@ -10,6 +10,9 @@ from pathlib import Path
 
 import tfnoisekd
 
+# Variables that change the last bits of a number.
+VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS")
+
 PACKAGES = ("tensorflow", "keras", "jax", "numpy", "tensorflow-datasets", "cleverhans", "tf2onnx")
 
 
@@ -22,7 +25,7 @@ def provenance():
     return {
         "code": _commit(),
         "versions": versions,
-        "device": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
+        "device": _device(),
         "started_at": now(),
     }
 
@@ -30,6 +33,12 @@ def provenance():
 def now():
     """Date and time in UTC, ISO 8601 with microseconds, so that runs sort by it."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
+
+
+def _device():
+    variables = ", ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ)
+    device = f"{_processor()}, {os.cpu_count()} cores, {platform.system()}"
+    return f"{device} ({variables})" if variables else device
 
 
 def _processor():

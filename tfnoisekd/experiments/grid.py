@@ -37,8 +37,8 @@ class Grid(BaseModel):
         note: On what scale, for people; stands with every table.
         paper: What of the paper it rebuilds, if anything.
         stands_for: "cifar10" or "svhn", whose printed numbers stand beside those of other data.
-        shared: Settings of all runs, as `Config` has them. `teacher_cache` and the settings of teachers count where
-            there is a teacher that they fit.
+        shared: Settings of all runs, as `Config` has them. The settings of teachers count where there is one,
+            and `teacher_cache` where what it says can be kept: not with a fickle teacher or whole feature maps.
         axes: Dict of setting -> values, for every block.
         blocks: List of such dicts, each of which is a product of its own with `axes`; a single value needs no list.
         evaluations: List of `Question`.
@@ -103,8 +103,8 @@ def cells(grid):
 
 def _resolved(shared, chosen):
     method = methods.get({**shared, **chosen}.get("method", Config.model_fields["method"].default))
-    dropped = set() if method.distils else {*OF_TEACHERS, "teacher_cache"}
-    if method.fickle_teacher:
+    dropped = set() if method.distils else {*OF_TEACHERS}
+    if not method.cacheable:
         dropped.add("teacher_cache")
     kept = {key: value for key, value in shared.items() if key not in dropped or key in chosen}
     return methods.resolve(config.build(kept, chosen))
