@@ -1,5 +1,8 @@
 """Every YAML that is shipped: it loads, it can be counted, and, shrunk to seconds, it trains."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from tfnoisekd.experiments import grid
@@ -21,9 +24,19 @@ def store(tmp_path_factory):
     return Store(tmp_path_factory.mktemp("grids") / "all", create=True)
 
 
+def mislabelled(scans):
+    """A file of human labels for the scans, every third of them wrong."""
+    path = Path(scans.removeprefix("npz:"))
+    clean = np.load(path)["labels"]
+    worse = (clean + (np.arange(len(clean)) % 3 == 0)) % 10
+    np.savez(path.with_name("human.npz"), clean_label=clean, worse_label=worse)
+    return str(path.with_name("human.npz"))
+
+
 def shrunk(name, scans):
     """A shipped grid on small data, its questions asked of a few images."""
-    settings = grid.load(name, {**SHORT, "data": scans}).model_dump(exclude_unset=True)
+    human = {"corruption_file": mislabelled(scans)} if name == "mini/human_labels" else {}
+    settings = grid.load(name, {**SHORT, **human, "data": scans}).model_dump(exclude_unset=True)
     for each in settings.get("evaluations", []):
         asked = next(key for key in ("pgd", "corruptions", "ood") if key in each)
         each |= {"ood": scans} if asked == "ood" else QUESTIONS[asked]
@@ -38,8 +51,9 @@ def one_of_each_block(sweep):
     ((_, cells),) = sweep.cells.items()
     first = {}
     for cell, runs in cells:
-        kind = cell.axes.get("method", "compared")
-        first.setdefault(kind if kind in ("baseline", "hinton", "ft", "mc", "sr", "ga") else "compared", runs[0])
+        method = cell.axes.get("method", "compared")
+        kind = method if method in ("baseline", "hinton", "ft", "mc", "sr", "ga") else "compared"
+        first.setdefault((kind, "sigma" in cell.axes, "rate" in cell.axes), runs[0])
     return list(first.values())
 
 
