@@ -43,6 +43,14 @@ def check_method(found, peers):
 
 
 @pytest.mark.slow
+def test_kernels(tmp_path):
+    result, shown = run("kernels.py", "--networks", "10-1", "--rounds", "2", folder=tmp_path)
+    found = result["networks"]["10-1"]
+    ratios = [each["eigen"]["seconds"] / each["onednn"]["seconds"] for each in found["rounds"]]
+    assert found["ratio_of_seconds"]["min"] == min(ratios) and len(ratios) == 2 and "wrn-10-1: onednn" in shown
+
+
+@pytest.mark.slow
 def test_train_step_beside_keras(tmp_path, load):
     result, shown = run("train_step.py", "--methods", "hinton,at", "--peers", "keras", *SIZES, folder=tmp_path)
     check_method(result["methods"]["hinton"], ["tfnoisekd", "cached", "cached_on_disk", "keras"])
