@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -123,3 +124,44 @@ def test_every_second_of_a_grid_is_accounted_for(tmp_path):
     assert grid["overhead_share"] == pytest.approx(overhead / grid["wall_seconds"])
     assert result["finished"]["runs"] == 20 and "20 finished runs" in shown
     assert set(result["finished"]) == {"runs", "sweep --dry-run", "report, all formats"}
+
+
+@pytest.mark.slow
+def test_the_queue_for_gpus_stops_and_goes_on(tmp_path, scans):
+    """On the CPU: seeds in one program, time that runs out, an ordinary run to compare with."""
+    small = {"data": scans, "teacher": "wrn-10-1", "student": "wrn-10-1", "epochs": 2, "teacher_epochs": 1}
+    small |= {"batch_size": 40, "test_size": 0.2, "validation_size": 0}
+    queued = {"shared": small, "axes": {"method": ["hinton", "ft"], "seed": [0, 10]}}
+    (tmp_path / "queue.yaml").write_text(json.dumps(queued))  # which is YAML too
+    words = ["--grid", str(tmp_path / "queue.yaml")]
+    words += ["--counts", "1", "2", "--steps", "2", "--seeds-together", "2"]
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+
+    def queue(*more):
+        command = [sys.executable, str(BENCHMARKS / "gpu_queue.py"), str(tmp_path / "queue"), *words, *more]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    said = queue("--minutes", "0")
+    assert "hinton, 2 seeds" in said and "The time is up." in said and "0 of 6 jobs are done" in said
+    measured = json.loads((tmp_path / "queue" / "measured.json").read_text())
+    for each in measured["steps"].values():
+        assert each["images_per_second"] > 0 and each["flops_per_image"] > 1e6 and 0 < each["share_of_peak"] < 1
+    said = queue("--minutes", "60")
+    assert "hinton, 2 seeds, epoch 2/2" in said and "6 of 6 jobs are done; next: nothing" in said
+    found = json.loads(next((tmp_path / "queue" / "students").glob("hinton*seed10*/run.json")).read_text())
+    history = next((tmp_path / "queue" / "students").glob("ft*seed10*/history.csv")).read_text().splitlines()
+    assert len(history) == 3 and "teacher_variance" in history[0]
+    code = f"""
+from pathlib import Path
+import numpy as np
+from tfnoisekd import config, training
+folder = Path({str(tmp_path)!r})
+alone = training.run(config.Config(**{found["config"]!r}), folder / "alone", root=folder)
+paths = alone.path, next(folder.glob("queue/students/hinton*seed10*"))
+one, other = (np.load(path / "checkpoint.npz") for path in paths)
+print(max(np.abs(one[name] - other[name]).max() for name in one if name != "digest"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert float(done.stdout) < 1e-3, done.stderr

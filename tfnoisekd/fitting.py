@@ -34,29 +34,9 @@ def fit(distiller, config, data, folder, checkpoint, progress=None, teacher_cach
         NonFiniteLossError: If the loss stops being a number.
         OSError: If a checkpoint can't be written; the last good one stays.
     """
-    augmentation = data.augmentation(config.crop_padding, config.flip)
-    batches = Batches(data.train, config.batch_size, shuffle=True, seed=config.seed, **augmentation)
-    if teacher_cache is not None:
-        batches = CachedBatches(batches, teacher_cache)
-    optimizer = CoupledSGD(_schedule(config, len(batches)), config.momentum, config.weight_decay)
-    distiller.compile(
-        optimizer,
-        # XLA is slower than TensorFlow's own kernels on CPUs; JAX has nothing else.
-        jit_compile=config.xla or keras.backend.backend() == "jax",
-        steps_per_execution=config.steps_per_execution,
-    )
-    distiller.optimizer.build(distiller.trainable_variables)
-    start = _restore(distiller, checkpoint)
-    _trim(folder / HISTORY, start)
+    batches, callbacks, start = prepare(distiller, config, data, folder, checkpoint, teacher_cache)
     if start >= config.epochs:
         return
-
-    callbacks = [
-        _Epochs(batches),
-        _StopOnNonFiniteLoss(),
-        keras.callbacks.CSVLogger(folder / HISTORY, append=start > 0),
-        _SaveCheckpoint(checkpoint),
-    ]
     if keras.backend.backend() == "tensorflow":
         callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False))
     if progress is not None:
@@ -71,6 +51,39 @@ def fit(distiller, config, data, folder, checkpoint, progress=None, teacher_cach
         shuffle=False,  # the batches shuffle themselves, by seed and epoch
         verbose=0,
     )
+
+
+def prepare(distiller, config, data, folder, checkpoint, teacher_cache=None):
+    """All of `fit` but the steps: compiles the distiller and loads the last checkpoint into it, if there is one.
+
+    Args:
+        The arguments are those of `fit`.
+
+    Returns:
+        (batches, callbacks, start): the batches of the training split; the callbacks that set them and the random
+        streams to each epoch, watch the loss, and write `history.csv` and checkpoints; the number of epochs done.
+    """
+    augmentation = data.augmentation(config.crop_padding, config.flip)
+    batches = Batches(data.train, config.batch_size, shuffle=True, seed=config.seed, **augmentation)
+    if teacher_cache is not None:
+        batches = CachedBatches(batches, teacher_cache)
+    optimizer = CoupledSGD(_schedule(config, len(batches)), config.momentum, config.weight_decay)
+    distiller.compile(
+        optimizer,
+        # XLA is slower than TensorFlow's own kernels on CPUs; JAX has nothing else.
+        jit_compile=config.xla or keras.backend.backend() == "jax",
+        steps_per_execution=config.steps_per_execution,
+    )
+    distiller.optimizer.build(distiller.trainable_variables)
+    start = _restore(distiller, checkpoint)
+    _trim(folder / HISTORY, start)
+    callbacks = [
+        _Epochs(batches),
+        _StopOnNonFiniteLoss(),
+        keras.callbacks.CSVLogger(folder / HISTORY, append=start > 0),
+        _SaveCheckpoint(checkpoint),
+    ]
+    return batches, callbacks, start
 
 
 def seed_everything(seed, deterministic=True):

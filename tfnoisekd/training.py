@@ -87,7 +87,7 @@ def run(
         record.update(teacher=origin and {**origin, "path": record.relative(origin["path"])})
         seed_everything(config.seed, deterministic=not config.xla)
         with devices.distributed(config.devices):
-            distiller = _make_distiller(config, data, teacher)
+            distiller = make_distiller(config, data, teacher)
             cache = teachers.cache(config, data, distiller, root) if config.teacher_cache else None
             start = time.monotonic()
             checkpoint = runs.Checkpoint(record.path, teachers.digest(config, data))
@@ -146,7 +146,14 @@ def _check_layers(config, data, teacher):
             extractor(model or models.from_name(name, data.num_classes, data.input_shape), layers, role)
 
 
-def _make_distiller(config, data, teacher):
+def make_distiller(config, data, teacher):
+    """The `Distiller` of a resolved configuration, not compiled, with a new student.
+
+    Args:
+        config: Resolved `Config`.
+        data: `data.ImageData`.
+        teacher: Keras model, or None where the student learns alone.
+    """
     method = methods.get(config.method)
     with devices.precision(config.precision):
         student = models.from_name(config.student, data.num_classes, data.input_shape, _dropout(config))
