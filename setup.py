@@ -29,6 +29,7 @@ setup(
     package_dir=PARTS,
     package_data={
         "tfnoisekd": ["py.typed"],
+        "tfnoisekd.pretrained": ["*.keras", "*.json"],
         "tfnoisekd.report": ["*.yaml"],
         "tfnoisekd.report.html": WEB,
         "tfnoisekd.configs": ["*.yaml", "*/*.yaml"],

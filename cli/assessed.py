@@ -113,6 +113,8 @@ def _checks(assessment, questions, results):
 def _folder(subject):
     if subject.run is not None:
         return subject.run.path / "evaluation"
+    if subject.home is not None:
+        return subject.home / "evaluation"
     return subject.model_path.with_name(f"{subject.model_path.stem}-evaluation")
 
 

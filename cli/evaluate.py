@@ -16,7 +16,7 @@ HOW = group("How and where")
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("paths", metavar="[RUN|MODEL.keras]...", nargs=-1)
+@click.argument("paths", metavar="[RUN|MODEL.keras|pretrained:NAME]...", nargs=-1)
 @ATTACK("--attack", metavar="NAME,...", help="pgd, apgd-ce, apgd-dlr, apgd-t, square, or ensemble for the strong ones")
 @ATTACK("--epsilon", metavar="X,...", help="largest perturbation, 0.031 or 8/255; several sweep  [0.031]")
 @ATTACK("--step-size", metavar="X", help="length of a step of PGD  [0.003]")

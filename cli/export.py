@@ -16,7 +16,7 @@ HOW = group("How and where")
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("path", metavar="[RUN|MODEL.keras]", required=False)
+@click.argument("path", metavar="[RUN|MODEL.keras|pretrained:NAME]", required=False)
 @FORMATS("--tflite", is_flag=True, help="TFLite (LiteRT), for phones and boards")
 @FORMATS("--quantize", metavar="NAME,...", help=f"of TFLite: {', '.join(QUANTIZATIONS)}; several make several  [none]")
 @FORMATS("--onnx", is_flag=True, help="ONNX, for onnxruntime and others")
@@ -69,7 +69,7 @@ def command(
     order = Order(
         wanted, include, opset, channels_first, accuracy_drop, overwrite, costs, robustness, epsilon or "8/255", web
     )
-    folder = Path(output) if output else subject.model_path.parent / "export"
+    folder = Path(output) if output else (subject.home or subject.model_path.parent) / "export"
     model = subject.load_model()
     if subject.run is not None:
         described = description.of_run(subject.run.record, model, licence=licence)

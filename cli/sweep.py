@@ -18,6 +18,7 @@ WHAT = group("What is run")
 @click.option("--output", metavar="DIR", help="the grid's folder; the same one goes on  [RUNS/NAME]")
 @RUNS
 @WHAT("--set", "settings", metavar="KEY=VALUE", multiple=True, help="a setting of all runs, or the values of an axis")
+@WHAT("--only", metavar="KEY=VALUE", multiple=True, help="only the cells with this value of an axis")
 @WHAT("--seeds", metavar="N,N,...", help="in place of the grid's seeds")
 @WHAT("--ood", metavar="DATA", help="in place of the grid's out-of-distribution data")
 @WHAT("--dry-run", is_flag=True, help="say how much work it is, and do none of it")
@@ -25,7 +26,7 @@ WHAT = group("What is run")
 @WHAT("--retry-failed", is_flag=True, help="try again what has failed")
 @executors.options(workers="as many as there are cores for", threads="1")
 @click.pass_obj
-def command(words, sources, output, root, settings, seeds, ood, dry_run, measure, retry_failed, executor, **who):
+def command(words, sources, output, root, settings, only, seeds, ood, dry_run, measure, retry_failed, executor, **who):
     """Carry out grids of runs: the tables and figures of the paper, or your own YAML.
 
     What is done is never done again: the same command goes on after an interruption, and several may work on one
@@ -34,13 +35,16 @@ def command(words, sources, output, root, settings, seeds, ood, dry_run, measure
     \b
     tfnoisekd sweep mini/table1 --dry-run
     tfnoisekd sweep mini/table1 mini/table3 --output runs/mini
+    tfnoisekd sweep mini/table1 --only method=ft --only dropout=0.4 --seeds 0
     tfnoisekd sweep paper/table1 --set data=cifar10 --executor ray --address auto --gpus-per-run 0.25
     """
     executors.check(executor, who)
     from tfnoisekd.experiments import grid, plan, store, sweep
 
-    overrides = {**_settings(settings), **({"seed": _seeds(seeds)} if seeds else {})}
+    overrides = {**_settings("set", settings), **({"seed": _seeds(seeds)} if seeds else {})}
     grids = [grid.with_other_data(grid.load(source, overrides), ood) for source in sources]
+    if only:
+        grids = [grid.only(each, _settings("only", only)) for each in grids]
     planned = sweep.Sweep(grids)
     output = Path(output or Path(root) / "-".join(str(source).replace("/", "-") for source in map(_stem, sources)))
     missing = plan.missing_files(planned.jobs)
@@ -79,12 +83,12 @@ def _pool(executor, folder, options, workers, threads, gpus, gpus_per_run, addre
     return local.LocalPool(folder.path, options, workers, threads, gpus)
 
 
-def _settings(texts):
+def _settings(option, texts):
     found = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
-            raise click.UsageError(f"`--set` takes KEY=VALUE, such as epochs=10. Received: {text}")
+            raise click.UsageError(f"`--{option}` takes KEY=VALUE, such as rate=0.1. Received: {text}")
         try:
             found[key.replace("-", "_")] = yaml.safe_load(value)
         except yaml.YAMLError:

@@ -136,6 +136,20 @@ def test_settings_given_later_win_over_the_file(tmp_path):
     assert cell.axes == {"method": "sr", "sigma": 0.3} and list(cell.configs) == [4] and cell.configs[4].epochs == 9
 
 
+def test_some_cells_of_a_grid_are_those_of_the_whole():
+    """What the others were asked or compared with goes with them."""
+    whole = grid.load("mini/table1")
+    (cell,) = grid.cells(grid.only(whole, {"method": "ft", "dropout": 0.4}))
+    (same,) = (each for each in grid.cells(whole) if each.axes == {"method": "ft", "dropout": 0.4, "epochs": 52})
+    assert cell.configs == same.configs and len(cell.configs) == 3 and cell.questions == same.questions
+    assert grid.only(whole, {"method": "ft"}).comparisons == []
+    pair = grid.only(whole, {"method": ["hinton", "baseline"]})
+    assert [each.of for each in pair.comparisons] == [{"method": "hinton"}] and len(grid.cells(pair)) == 2
+    assert grid.only(whole, {"method": "ft"}).evaluations == whole.evaluations
+    with pytest.raises(ValueError, match="`only` must match a cell of table1 .method, dropout, epochs.. Received"):
+        grid.only(whole, {"method": "mc"})
+
+
 def test_other_data_in_place_of_the_grids():
     chosen = made(axes={"method": "hinton"}, evaluations=[{"ood": "npz:a.npz", "teachers": True}, {"pgd": {}}])
     (cell,) = grid.cells(grid.with_other_data(chosen, "folder:b"))

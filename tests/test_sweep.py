@@ -207,6 +207,8 @@ def test_onednn_is_taken_unless_the_user_says_otherwise(monkeypatch):
         (["nothing"], "`config` must be a YAML file or one of mini/figure2, .* Received: nothing"),
         (["GRID", "--set", "sgima=1"], "`--set` must name settings of `tfnoisekd train`. Received: sgima"),
         (["GRID", "--set", "epochs"], "`--set` takes KEY=VALUE"),
+        (["GRID", "--only", "epochs"], "`--only` takes KEY=VALUE"),
+        (["GRID", "--only", "metod=mc"], "`only` must match a cell .* Did you mean `method`"),
         (["GRID", "--set", "epochs=many"], "`epochs` must be a valid integer"),
         (["GRID", "--set", "data=npz:missing.npz"], "There is no missing.npz, which the grid needs"),
         (["GRID", "--seeds", "a"], "`seeds` must be whole numbers"),

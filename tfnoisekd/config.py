@@ -48,7 +48,7 @@ class Config(BaseModel):
     corruption_seed: int = Field(0, ge=0, lt=2**32, description="seed of the wrong labels, one for all models")
     corruption_file: str | None = Field(None, description="npz file of human labels (CIFAR-10N), for cifar10n:KIND")
 
-    teacher: str = Field("wrn-40-2", description="wrn-DEPTH-WIDTH, a .keras file or a run folder")
+    teacher: str = Field("wrn-40-2", description="wrn-DEPTH-WIDTH, a .keras file, a run folder or pretrained:NAME")
     student: str = Field("wrn-16-2", pattern=r"^wrn-\d+-\d+$", description="wrn-DEPTH-WIDTH")
     teacher_seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(
         (0,), min_length=1, description="seeds of teachers, of which the best on the validation images is taken"

@@ -1,11 +1,11 @@
 """Wide residual networks, by size or by name, and saved models from files."""
 
 import zipfile
-from pathlib import Path
 
 import keras
 from keras import layers
 
+from tfnoisekd import pretrained
 from tfnoisekd.architectures import GROUP_WIDTHS, check_size, parse_name
 
 
@@ -66,14 +66,14 @@ def load(path, *, unsafe=False):
     """Loads a saved Keras model in Keras's safe mode.
 
     Args:
-        path: A `.keras` (or legacy `.h5`) file.
+        path: A `.keras` (or legacy `.h5`) file, or a network that comes with the package: "pretrained:student".
         unsafe: Also load files that carry code, such as lambda layers. Only for files you trust.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no Keras model, is damaged, or would need `unsafe`.
+        ValueError: If it is no Keras model, is damaged, or would need `unsafe`, or no network of the package.
     """
-    path = Path(path)
+    path = pretrained.resolved(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no model file {path}")
     if path.suffix == ".keras" and not zipfile.is_zipfile(path):

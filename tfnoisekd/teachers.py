@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from tfnoisekd import architectures, inspection, methods, models, runs
+from tfnoisekd import architectures, inspection, methods, models, pretrained, runs
 from tfnoisekd.evaluation import accuracy
 from tfnoisekd.teacher_cache import TeacherCache, identify
 
@@ -12,8 +12,8 @@ OUTPUTS = "outputs"  # of the teacher caches, below that
 
 
 def given(config, data):
-    """The teacher that the configuration names by its file or run, and where it is: (model, origin)."""
-    path = Path(config.teacher)
+    """The teacher that the configuration names by its file, run or `pretrained:` name, and where it is."""
+    path = pretrained.resolved(config.teacher)
     return _load(runs.Run.open(path).student_path if path.is_dir() else path, config, data)
 
 

@@ -170,6 +170,34 @@ def load(source, overrides=None):
     return build(_overridden(settings, overrides or {}), Path(str(source)).stem)
 
 
+def only(grid, where):
+    """A part of a grid: the cells that have some values, and the evaluations and comparisons of these.
+
+    Args:
+        grid: `Grid`.
+        where: Mapping of axis -> value or list of values.
+
+    Raises:
+        ValueError: If no cell has them.
+    """
+    kept = [cell for cell in cells(grid) if matches(where, cell.axes)]
+    if not kept:
+        axes = list(dict.fromkeys(name for cell in cells(grid) for name in cell.axes))
+        hint = next((nearest(name, axes) for name in where if name not in axes), "")
+        raise ValueError(f"`only` must match a cell of {grid.name} ({', '.join(axes)}). Received: {where}.{hint}")
+
+    def there(side):
+        return any(matches(side, cell.axes) for cell in kept)
+
+    parts = {
+        "axes": {},
+        "blocks": [{**cell.axes, "seed": list(cell.configs)} for cell in kept],
+        "evaluations": [each for each in grid.evaluations if there(each.where)],
+        "comparisons": [each for each in grid.comparisons if there(each.of) and there(each.against)],
+    }
+    return grid.model_copy(update=parts)
+
+
 def _overridden(settings, overrides):
     settings = {**settings, "shared": {**(settings.get("shared") or {})}}
     for name, value in overrides.items():
