@@ -103,10 +103,9 @@ def _measure_step(config, data, method, batch, count, steps, peak):
         seed_everything(seed)
         with devices.precision(config.precision):
             student = models.from_name(config.student, data.num_classes, data.input_shape)
-            teacher = (
-                models.from_name(config.teacher, data.num_classes, data.input_shape) if method == "hinton" else None
-            )
-        distiller = tfnoisekd.Distiller(teacher, student, Hinton() if teacher else None, seed=seed)
+            teacher = models.from_name(config.teacher, data.num_classes, data.input_shape)
+        supervision = (teacher, student, Hinton()) if method == "hinton" else (None, student)
+        distiller = tfnoisekd.Distiller(*supervision, seed=seed)
         distiller.compile(CoupledSGD(0.1, 0.9, 5e-4), jit_compile=True)
         distiller.optimizer.build(distiller.trainable_variables)
         distiller.evaluate(*seeds_together.plain(batch), verbose=0)
@@ -180,8 +179,8 @@ def carry_out(sweep, store, data, clock, together, command):
 def _do(worker, job, clock):
     clock.check(0, job.key)
     answer = worker.do(job.payload(), clock.check)
-    accuracy = answer["accuracy"]
-    print(f"{job.key}: {answer['error'] or f'accuracy {accuracy:.2%}'}", flush=True)
+    done = answer["status"] if answer["accuracy"] is None else f"accuracy {answer['accuracy']:.2%}"
+    print(f"{job.key}: {answer['error'] or done}", flush=True)
 
 
 def main(arguments=None):

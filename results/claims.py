@@ -1,11 +1,13 @@
 """Brings the tables of results/README.md and README.md in line with the committed numbers: python results/claims.py
 
 A block between `<!-- claims -->` and its end is the table of the paper's claims and what they came to here; one between
-`<!-- table: NAME -->` and its end is a table of the report of `mini/collection.json`.
+`<!-- table: NAME -->` and its end is a table of the report of `mini/collection.json`; `<!-- ours: NAME -->` is the same
+one without the paper's columns.
 """
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -19,7 +21,7 @@ from tfnoisekd.report.wording import compared, metric_label
 FOLDER = Path(__file__).resolve().parent
 COLLECTION, CLAIMS = FOLDER / "mini" / "collection.json", FOLDER / "claims.yaml"
 PAGES = (FOLDER / "README.md", FOLDER.parent / "README.md")
-BLOCK = re.compile(r"(<!-- (claims|table: [\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (claims|(?:table|ours): [\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
 def judged(collection, claims):
@@ -81,7 +83,11 @@ def rebuild(page, collection, claims):
 
     def made(match):
         kind, _, name = match[2].partition(": ")
-        text = claims_table(collection, claims) if kind == "claims" else markdown.table_text(tables[name])
+        if kind == "claims":
+            text = claims_table(collection, claims)
+        else:
+            table = tables[name]
+            text = markdown.table_text(table if kind == "table" else replace(table, with_paper=()))
         return f"{match[1]}{text}\n{match[3]}"
 
     return BLOCK.sub(made, page)

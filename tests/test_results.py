@@ -5,6 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
+
+from tfnoisekd.report.differences import paired
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 FOLDERS = sorted(index.parent for index in RESULTS.glob("*/index.json"))
@@ -77,3 +80,65 @@ def test_every_evaluation_has_its_provenance(folder, evaluations):
         for origin in found["provenance"].values():
             assert origin["code"] and origin["command"] and origin["device"] and origin["started_at"]
             assert {"python", "tensorflow", "keras", "numpy", "cleverhans"} <= set(origin["versions"])
+
+
+@pytest.fixture(scope="module")
+def claims():
+    return load_script("claims")
+
+
+@pytest.fixture(scope="module")
+def collection():
+    return json.loads((RESULTS / "mini" / "collection.json").read_text(encoding="utf-8"))
+
+
+def test_the_pages_are_made_from_the_collection(claims, collection):
+    written = yaml.safe_load(claims.CLAIMS.read_text(encoding="utf-8"))
+    for path in claims.PAGES:
+        page = path.read_text(encoding="utf-8")
+        assert claims.rebuild(page, collection, written) == page
+        assert len(claims.BLOCK.findall(page)) == page.count("<!-- end of table -->") > 0
+
+
+def test_the_report_is_made_from_the_collection(run, tmp_path):
+    code, _, errors = run("report", RESULTS / "mini" / "collection.json", "--format", "md,json", "--output", tmp_path)
+    assert code == 0, errors
+    for name in ("report.md", "collection.json"):
+        assert (tmp_path / name).read_text(encoding="utf-8") == (RESULTS / "mini" / name).read_text(encoding="utf-8")
+    drawn, kept = ({path.name for path in (place / "figures").iterdir()} for place in (tmp_path, RESULTS / "mini"))
+    assert drawn == kept
+
+
+def test_every_run_of_the_collection_has_its_provenance(collection):
+    for key, found in collection["runs"].items():
+        assert found["status"] == "finished", key
+        assert found["path"] is None and len(found["student_weights_sha256"]) == 64
+        for origin in (found["provenance"], *(each["provenance"] for each in found["evaluations"])):
+            assert origin["code"] and origin["command"].startswith("tfnoisekd sweep mini/") and origin["started_at"]
+            assert "TF_ENABLE_ONEDNN_OPTS=1" in origin["device"] and "tensorflow" in origin["versions"]
+
+
+def test_every_cell_of_the_collection_has_three_seeds_and_all_answers(collection):
+    measured = {(each["run"], each["metric"]) for each in collection["measurements"]}
+    for grid in collection["grids"]:
+        for cell in grid["cells"]:
+            assert len(cell["runs"]) >= 3
+            assert all((run, "test_accuracy") in measured for run in cell["runs"].values())
+
+
+@pytest.mark.parametrize(
+    ("of", "against", "expected"),
+    [
+        ({0: 0.7, 1: 0.72, 2: 0.71}, {0: 0.6, 1: 0.61, 2: 0.62}, "**holds**"),
+        ({0: 0.6, 1: 0.61, 2: 0.62}, {0: 0.7, 1: 0.72, 2: 0.71}, "**does not hold**"),
+        ({0: 0.7, 1: 0.6}, {0: 0.6, 1: 0.7}, "can't tell with 2 seeds"),
+        ({0: 0.7}, {0: 0.6}, "can't tell with 1 seed"),
+        ({0: 0.0, 1: 0.0, 2: 0.0}, {0: 0.0, 1: 0.0, 2: 0.0}, "no difference with any of 3 seeds"),
+    ],
+)
+def test_a_claim_is_judged_by_its_interval(claims, of, against, expected):
+    assert claims.verdict(paired(of, against)) == expected
+
+
+def test_a_claim_that_nothing_was_measured_for_is_said_to_be_so(claims):
+    assert claims.verdict(None) == "not measured yet"
