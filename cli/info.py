@@ -9,13 +9,17 @@ from tfnoisekd.cli.train import RUNS
 
 
 @click.command()
-@click.argument("path", metavar="[RUN|GRID]", required=False)
+@click.argument("path", metavar="[RUN|GRID|pretrained:NAME]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="the whole record as JSON")
 @RUNS
 def command(path, as_json, root):
     """Show what a run did, with what, and how it came out (default: the newest finished run); or how far a grid is."""
+    from tfnoisekd import pretrained
     from tfnoisekd.runs import Run, newest_finished
 
+    if path and pretrained.is_name(path):
+        _show_card(pretrained.card(path.removeprefix(pretrained.PREFIX)), path, as_json)
+        return
     if path and (Path(path) / "grid.json").exists():
         from tfnoisekd.cli.info_grid import show
 
@@ -49,6 +53,22 @@ def command(path, as_json, root):
     if run.finished:
         corruption, split = run.record["data"].get("corruption"), run.record.get("split", "test")
         print_results(run.record["results"], per_class=True, corruption=corruption, split=split)
+
+
+def _show_card(card, name, as_json):
+    """What is known of a network that comes with the package."""
+    if as_json:
+        click.echo(json.dumps(card, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=name, show_header=False, title_justify="left")
+    table.add_column()
+    table.add_column(overflow="fold")
+    for key, value in card.items():
+        table.add_row(key.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else _short(value))
+    Console(markup=False).print(table)
 
 
 def _evaluations(folder):

@@ -69,6 +69,13 @@ def test_a_name_can_be_the_teacher(run, photos, tmp_path):
     assert origin["weights_sha256"] == inspection.weights_digest(models.load("pretrained:teacher"))
 
 
+def test_info_shows_the_card(run):
+    code, said, _ = run("info", "pretrained:student", "--json")
+    assert code == 0 and json.loads(said) == pretrained.card("student")
+    code, said, _ = run("info", "pretrained:student")
+    assert code == 0 and "wrn-10-1" in said and f"{pretrained.card('student')['accuracy']:.4f}" in said
+
+
 def test_an_unknown_name_is_an_error_that_names_the_nearest(run, photos):
     with pytest.raises(ValueError, match="must name one of .*student.* Received: studnet. Did you mean `student`?"):
         models.load("pretrained:studnet")
