@@ -30,7 +30,8 @@ def command(words, sources, output, root, settings, only, seeds, ood, dry_run, m
     """Carry out grids of runs: the tables and figures of the paper, or your own YAML.
 
     What is done is never done again: the same command goes on after an interruption, and several may work on one
-    folder. `tfnoisekd report DIR` makes the tables.
+    folder. A part of a grid (--only, --seeds) is added to what the folder was asked before. `tfnoisekd report DIR`
+    makes the tables.
 
     \b
     tfnoisekd sweep mini/table1 --dry-run
@@ -61,7 +62,7 @@ def command(words, sources, output, root, settings, only, seeds, ood, dry_run, m
         )
     folder = store.Store(output, create=True)
     pool = _pool(executor, folder, {"folder": str(output), "command": words, "again": retry_failed}, **who)
-    planned.note(folder, words)
+    planned.note(folder, words, part=bool(only or seeds))
     from tfnoisekd.cli.sweep_progress import shown
 
     start = time.monotonic()

@@ -1,11 +1,14 @@
 """Grids: from YAML to runs, each once; and what is said of mistakes."""
 
+import json
+
 import pytest
 import yaml
 
 from tfnoisekd import config, methods
 from tfnoisekd.experiments import grid
 from tfnoisekd.experiments.plan import digest, missing_files, plan
+from tfnoisekd.experiments.store import Store
 from tfnoisekd.experiments.sweep import Sweep
 
 SMALL = {"data": "digits", "student": "wrn-10-1", "teacher": "wrn-16-1", "epochs": 2}
@@ -136,6 +139,13 @@ def test_settings_given_later_win_over_the_file(tmp_path):
     assert cell.axes == {"method": "sr", "sigma": 0.3} and list(cell.configs) == [4] and cell.configs[4].epochs == 9
 
 
+def test_a_setting_given_later_reaches_runs_that_share_it_and_runs_that_have_their_own():
+    chosen = grid.load("mini/table1", {"epochs": 2, "dropout": 0.3})
+    configs = [config for cell in grid.cells(chosen) for config in cell.configs.values()]
+    assert {(each.method, each.dropout) for each in configs if each.dropout} == {("ft", 0.3)}
+    assert len(configs) == 18 and {each.epochs for each in configs} == {2}
+
+
 def test_some_cells_of_a_grid_are_those_of_the_whole():
     """What the others were asked or compared with goes with them."""
     whole = grid.load("mini/table1")
@@ -148,6 +158,32 @@ def test_some_cells_of_a_grid_are_those_of_the_whole():
     assert grid.only(whole, {"method": "ft"}).evaluations == whole.evaluations
     with pytest.raises(ValueError, match="`only` must match a cell of table1 .method, dropout, epochs.. Received"):
         grid.only(whole, {"method": "mc"})
+
+
+def test_a_part_of_a_grid_is_added_to_what_was_asked_before(tmp_path):
+    def asked(part=None, folder="out", where=None, **overrides):
+        store = Store(tmp_path / folder, create=True)
+        grids = grid.load("mini/table1", overrides)
+        Sweep([grid.only(grids, where) if where else grids]).note(store, command=folder, part=part)
+        return store.grids()["table1"]
+
+    whole = asked()
+    some = {**whole, "settings": None}
+    for part in (asked(part=True, where={"method": "ft"}, seed=[0]), asked(part=True, seed=[10])):
+        assert {**part, "settings": None} == some
+    first = asked(folder="parts", part=True, where={"method": "hinton"}, seed=[20])
+    assert [cell["axes"]["method"] for cell in first["cells"]] == ["hinton"] and first["comparisons"] == []
+    asked(folder="parts", part=True, where={"method": ["baseline", "hinton"]}, seed=[0])
+    parts = asked(folder="parts", part=True, where={"method": ["ft", "at", "sp", "rkd-da"]})
+    assert parts["seeds"] == [20, 0, 10]
+    assert [len(cell["runs"]) for cell in parts["cells"]] == [2, 1, 3, 3, 3, 3, 3]
+    runs = {json.dumps(cell["axes"]): cell["runs"] for cell in whole["cells"]}
+    for cell in parts["cells"]:
+        assert cell["runs"].items() <= runs[json.dumps(cell["axes"])].items()
+    asked(folder="parts", part=True, seed=[0, 10, 20])
+    alone = asked(folder="parts", part=True, seed=[0], epochs=2)  # other settings: another experiment
+    assert alone["seeds"] == [0] and alone["settings"]["shared"]["epochs"] == 2
+    assert asked(folder="parts", seed=[0])["seeds"] == [0]
 
 
 def test_other_data_in_place_of_the_grids():

@@ -159,8 +159,8 @@ def load(source, overrides=None):
 
     Args:
         source: Path of a YAML file, or a shipped name.
-        overrides: Mapping of settings that all runs share and that win over the file's; an axis of the file that is
-            named here becomes that single value or that list of values.
+        overrides: Mapping of settings that win over the file's, for all runs; an axis of the file, or of a block, that
+            is named here becomes that single value or that list of values.
 
     Raises:
         FileNotFoundError: If there is neither such a file nor such a name.
@@ -206,7 +206,7 @@ def _overridden(settings, overrides):
         owners = [part for part in parts if name in part]
         for part in owners:
             part[name] = value
-        if not owners:
+        if not owners or (name in settings["shared"] and not isinstance(value, list)):
             settings["shared"][name] = value
     return settings
 

@@ -1,5 +1,7 @@
 """Sweeps: grids carried out in a folder, by processes of this machine or by a Ray cluster."""
 
+import json
+
 from tfnoisekd.experiments import grid as grids_module
 from tfnoisekd.experiments.plan import plan
 from tfnoisekd.experiments.schedule import Schedule, carry_out
@@ -33,10 +35,18 @@ class Sweep:
             raise ValueError(f"`config` must be grids of different names. Received: {[each.name for each in grids]}")
         self.jobs, self.cells = plan({name: grids_module.cells(each) for name, each in self.grids.items()})
 
-    def note(self, store, command=None):
-        """Writes into a grid folder what was asked for; the report reads it there."""
+    def note(self, store, command=None, part=False):
+        """Writes into a grid folder what was asked for; the report reads it there.
+
+        Args:
+            store: `store.Store`.
+            command: Command line to record.
+            part: Whether the grids are parts of larger ones: they are added to what was asked of these before.
+        """
+        known = store.grids() if part else {}
         for name, grid in self.grids.items():
-            store.note_grid(name, describe(grid, self.cells[name], command))
+            description = describe(grid, self.cells[name], command)
+            store.note_grid(name, added(known[name], description) if name in known else description)
 
     def run(self, store, pool, watch, again=False):
         """Does what is missing.
@@ -77,3 +87,23 @@ def describe(grid, cells, command=None):
         "settings": grid.model_dump(mode="json", exclude_unset=True),
         "command": command,
     }
+
+
+def added(earlier, part):
+    """What was asked of a grid before, and a part of it: what `describe` gave of both, as one.
+
+    With other settings that all runs share it is another experiment under the same name, and `part` stands alone.
+    """
+    if earlier["settings"].get("shared") != part["settings"].get("shared"):
+        return part
+    cells = {}
+    for cell in (*earlier["cells"], *part["cells"]):
+        place = json.dumps(cell["axes"], sort_keys=True)
+        cells.setdefault(place, {**cell, "runs": {}})["runs"].update(cell["runs"])
+    whole = {**part, "cells": list(cells.values())}
+    for each in ("axes", "seeds", "comparisons", "questions"):
+        whole[each] = earlier[each] + [one for one in part[each] if one not in earlier[each]]
+    evaluations = [each["settings"].get("evaluations", []) for each in (earlier, part)]
+    new = [each for each in evaluations[1] if each not in evaluations[0]]
+    whole["settings"] = {**part["settings"], "evaluations": evaluations[0] + new}
+    return whole
