@@ -2,7 +2,7 @@
 
 A block between `<!-- claims -->` and its end is the table of the paper's claims and what they came to here; one between
 `<!-- table: NAME -->` and its end is a table of the report of `mini/collection.json`; `<!-- ours: NAME -->` is the same
-one without the paper's columns.
+one without the paper's columns, and one between `<!-- differences: NAME -->` and its end has all differences of a grid.
 """
 
 import json
@@ -21,7 +21,7 @@ from tfnoisekd.report.wording import compared, metric_label
 FOLDER = Path(__file__).resolve().parent
 COLLECTION, CLAIMS = FOLDER / "mini" / "collection.json", FOLDER / "claims.yaml"
 PAGES = (FOLDER / "README.md", FOLDER.parent / "README.md")
-BLOCK = re.compile(r"(<!-- (claims|(?:table|ours): [\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (claims|(?:table|ours|differences): [\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
 def judged(collection, claims):
@@ -62,15 +62,33 @@ def claims_table(collection, claims):
     for claim, each, adjusted in judged(collection, claims):
         difference = each.difference
         shown = "" if claim is last else f"{claim['claim']} ({claim['place']})"
-        last, ours = claim, "-"
-        if difference:
-            ends = "" if difference.low is None else f" ({_points(difference.low)} to {_points(difference.high)})"
-            ours = _points(difference.mean) + ends
+        last, ours = claim, _interval(difference)
         paper = "-" if each.paper is None else f"*{_points(each.paper)}*"
         what = markdown.escaped(f"{metric_label(each.metric, each.settings)}: {compared(each)}")
         p = "-" if adjusted is None else f"{adjusted:.2g}"
         lines.append(f"| {shown} | {what} | {ours} | {paper} | {verdict(difference)} | {p} |")
     return "\n".join(lines)
+
+
+def differences_table(comparisons):
+    """One row for each pair of a grid, one column for each measurement, in Markdown; bold is what is shown."""
+    metrics, rows = [], {}
+    for each in comparisons:
+        metric = markdown.escaped(metric_label(each.metric, each.settings))
+        metrics += [metric] * (metric not in metrics)
+        text = _interval(each.difference)
+        rows.setdefault(compared(each), {})[metric] = f"**{text}**" if each.shown else text
+    lines = [f"| Compared | {' | '.join(metrics)} |", f"|---|{'---:|' * len(metrics)}"]
+    for pair, found in rows.items():
+        lines.append(f"| {markdown.escaped(pair)} | {' | '.join(found.get(metric, '-') for metric in metrics)} |")
+    return "\n".join(lines)
+
+
+def _interval(difference):
+    if difference is None:
+        return "-"
+    ends = "" if difference.low is None else f" ({_points(difference.low)} to {_points(difference.high)})"
+    return _points(difference.mean) + ends
 
 
 def _points(share):
@@ -79,12 +97,15 @@ def _points(share):
 
 def rebuild(page, collection, claims):
     """The text of a page with every block made anew."""
-    tables = {table.name: table for section in contents(collection).sections for table in section.tables}
+    sections = {section.grid["name"]: section for section in contents(collection).sections}
+    tables = {table.name: table for section in sections.values() for table in section.tables}
 
     def made(match):
         kind, _, name = match[2].partition(": ")
         if kind == "claims":
             text = claims_table(collection, claims)
+        elif kind == "differences":
+            text = differences_table(sections[name].comparisons)
         else:
             table = tables[name]
             text = markdown.table_text(table if kind == "table" else replace(table, with_paper=()))

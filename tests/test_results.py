@@ -4,6 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -138,6 +139,23 @@ def test_every_cell_of_the_collection_has_three_seeds_and_all_answers(collection
 )
 def test_a_claim_is_judged_by_its_interval(claims, of, against, expected):
     assert claims.verdict(paired(of, against)) == expected
+
+
+DIFFERENCES = "<!-- differences: table3 -->\n<!-- end of table -->"
+
+
+def test_differences_are_those_of_equal_seeds(claims, collection):
+    (grid,) = (grid for grid in collection["grids"] if grid["name"] == "table3")
+    values = {each["run"]: each["value"] for each in collection["measurements"] if each["metric"] == "test_accuracy"}
+    runs = {cell["axes"]["method"]: cell["runs"] for cell in grid["cells"] if cell["axes"]["sigma"] == 0.02}
+    gaps = np.array([100 * (values[runs["sr"][seed]] - values[runs["ga"][seed]]) for seed in ("0", "10", "20")])
+    half = 4.302653 * gaps.std(ddof=1) / np.sqrt(3)  # t of two degrees of freedom
+    expected = f"{gaps.mean():+.2f} ({gaps.mean() - half:+.2f} to {gaps.mean() + half:+.2f})"
+    heading, _, first, *_ = claims.rebuild(DIFFERENCES, collection, []).splitlines()[1:]
+    assert heading == "| Compared | Test accuracy | Accuracy, cinic10-imagenet-sample |"
+    assert first.startswith(
+        f"| sr sigma 0.02 against ga sigma 0.02 | **{expected}** | "
+    )  # p = 0.0073, 6 times that is 0.044
 
 
 def test_a_claim_that_nothing_was_measured_for_is_said_to_be_so(claims):
