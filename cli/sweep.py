@@ -18,7 +18,7 @@ WHAT = group("What is run")
 @click.option("--output", metavar="DIR", help="the grid's folder; the same one goes on  [RUNS/NAME]")
 @RUNS
 @WHAT("--set", "settings", metavar="KEY=VALUE", multiple=True, help="a setting of all runs, or the values of an axis")
-@WHAT("--only", metavar="KEY=VALUE", multiple=True, help="only the cells with this value of an axis")
+@WHAT("--only", metavar="KEY=VALUE", multiple=True, help="only the cells with this value of an axis; again for more")
 @WHAT("--seeds", metavar="N,N,...", help="in place of the grid's seeds")
 @WHAT("--ood", metavar="DATA", help="in place of the grid's out-of-distribution data")
 @WHAT("--dry-run", is_flag=True, help="say how much work it is, and do none of it")
@@ -36,7 +36,7 @@ def command(words, sources, output, root, settings, only, seeds, ood, dry_run, m
     \b
     tfnoisekd sweep mini/table1 --dry-run
     tfnoisekd sweep mini/table1 mini/table3 --output runs/mini
-    tfnoisekd sweep mini/table1 --only method=ft --only dropout=0.4 --seeds 0
+    tfnoisekd sweep mini/table1 --only method=hinton --only method=ft --seeds 0
     tfnoisekd sweep paper/table1 --set data=cifar10 --executor ray --address auto --gpus-per-run 0.25
     """
     executors.check(executor, who)
@@ -45,7 +45,7 @@ def command(words, sources, output, root, settings, only, seeds, ood, dry_run, m
     overrides = {**_settings("set", settings), **({"seed": _seeds(seeds)} if seeds else {})}
     grids = [grid.with_other_data(grid.load(source, overrides), ood) for source in sources]
     if only:
-        grids = [grid.only(each, _settings("only", only)) for each in grids]
+        grids = [grid.only(each, _wanted(only)) for each in grids]
     planned = sweep.Sweep(grids)
     output = Path(output or Path(root) / "-".join(str(source).replace("/", "-") for source in map(_stem, sources)))
     missing = plan.missing_files(planned.jobs)
@@ -94,6 +94,14 @@ def _settings(option, texts):
             found[key.replace("-", "_")] = yaml.safe_load(value)
         except yaml.YAMLError:
             found[key.replace("-", "_")] = value
+    return found
+
+
+def _wanted(texts):
+    found = {}
+    for text in texts:
+        for name, value in _settings("only", [text]).items():
+            found.setdefault(name, []).extend(value if isinstance(value, list) else [value])
     return found
 
 

@@ -158,6 +158,8 @@ def test_some_cells_of_a_grid_are_those_of_the_whole():
     assert grid.only(whole, {"method": "ft"}).evaluations == whole.evaluations
     with pytest.raises(ValueError, match="`only` must match a cell of table1 .method, dropout, epochs.. Received"):
         grid.only(whole, {"method": "mc"})
+    with pytest.raises(ValueError, match=r"Received: \{'method': \['hinton', 'mc'\]\}"):
+        grid.only(whole, {"method": ["hinton", "mc"]})
 
 
 def test_a_part_of_a_grid_is_added_to_what_was_asked_before(tmp_path):

@@ -202,6 +202,14 @@ def test_onednn_is_taken_unless_the_user_says_otherwise(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "words", [["--only", "method=hinton", "--only", "method=baseline"], ["--only", "method=[hinton, baseline]"]]
+)
+def test_several_values_of_an_axis_are_all_taken(words, run, tmp_path):
+    code, said, _ = run("sweep", "mini/table1", *words, "--dry-run", "--no-measure", "--output", tmp_path / "none")
+    assert code == 0 and "table1: 2 cells, 6 runs" in said
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["nothing"], "`config` must be a YAML file or one of mini/figure2, .* Received: nothing"),
@@ -209,6 +217,7 @@ def test_onednn_is_taken_unless_the_user_says_otherwise(monkeypatch):
         (["GRID", "--set", "epochs"], "`--set` takes KEY=VALUE"),
         (["GRID", "--only", "epochs"], "`--only` takes KEY=VALUE"),
         (["GRID", "--only", "metod=mc"], "`only` must match a cell .* Did you mean `method`"),
+        (["GRID", "--only", "method=mc", "--only", "method=sr"], "`only` must match a cell .* 'sr'"),
         (["GRID", "--set", "epochs=many"], "`epochs` must be a valid integer"),
         (["GRID", "--set", "data=npz:missing.npz"], "There is no missing.npz, which the grid needs"),
         (["GRID", "--seeds", "a"], "`seeds` must be whole numbers"),

@@ -178,10 +178,11 @@ def only(grid, where):
         where: Mapping of axis -> value or list of values.
 
     Raises:
-        ValueError: If no cell has them.
+        ValueError: If no cell has them, or one of several values.
     """
     kept = [cell for cell in cells(grid) if matches(where, cell.axes)]
-    if not kept:
+    asked = [{name: each} for name, value in where.items() for each in (value if isinstance(value, list) else [value])]
+    if not kept or not all(any(matches(each, cell.axes) for cell in kept) for each in asked):
         axes = list(dict.fromkeys(name for cell in cells(grid) for name in cell.axes))
         hint = next((nearest(name, axes) for name in where if name not in axes), "")
         raise ValueError(f"`only` must match a cell of {grid.name} ({', '.join(axes)}). Received: {where}.{hint}")
