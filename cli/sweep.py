@@ -24,7 +24,7 @@ WHAT = group("What is run")
 @WHAT("--dry-run", is_flag=True, help="say how much work it is, and do none of it")
 @WHAT("--measure/--no-measure", default=True, help="with --dry-run: measure steps to estimate the time  [on]")
 @WHAT("--retry-failed", is_flag=True, help="try again what has failed")
-@executors.options(workers="as many as there are cores for", threads="1; with --workers, all cores divided by them")
+@executors.options(workers="as many as there are cores for", threads="1; local with --workers or --gpus: all, divided")
 @click.pass_obj
 def command(words, sources, output, root, settings, only, seeds, ood, dry_run, measure, retry_failed, executor, **who):
     """Carry out grids of runs: the tables and figures of the paper, or your own YAML.
