@@ -146,6 +146,34 @@ def test_a_setting_given_later_reaches_runs_that_share_it_and_runs_that_have_the
     assert len(configs) == 18 and {each.epochs for each in configs} == {2}
 
 
+def test_comparisons_and_questions_follow_an_axis_that_is_given_later(tmp_path):
+    """What named a value that is gone is of any of the new ones; what named one that stays is as it was."""
+    equal = [{"of": {"method": "ft"}, "against": {"method": "hinton"}}]
+    assert [each.model_dump() for each in grid.load("mini/longer", {"epochs": 1}).comparisons] == equal
+    assert [each.model_dump() for each in grid.load("mini/longer", {"epochs": [1, 2]}).comparisons] == equal
+    whole = grid.load("mini/longer")
+    assert grid.load("mini/longer", {"epochs": [38, 52]}).comparisons == whole.comparisons
+    file = tmp_path / "mine.yaml"
+    settings = {
+        "shared": SMALL,
+        "blocks": [{"method": "sr", "sigma": [0.1, 0.2]}, {"method": "hinton"}],
+        "evaluations": [{"pgd": {}, "where": {"sigma": 0.1}}],
+        "comparisons": [
+            {"of": {"sigma": 0.2}, "against": {"sigma": 0.1}},
+            {"of": {"method": "sr", "sigma": [0.1, 0.2]}, "against": {"method": "hinton"}},
+        ],
+    }
+    file.write_text(yaml.safe_dump(settings))
+    chosen = grid.load(file, {"sigma": [0.2, 0.3]})
+    assert [each.model_dump() for each in chosen.comparisons] == [
+        {"of": {"method": "sr", "sigma": [0.1, 0.2]}, "against": {"method": "hinton"}},
+    ]  # 0.2 has lost what it was compared with
+    chosen = grid.load(file, {"sigma": 0.3})
+    assert [each.of for each in chosen.comparisons] == [{"method": "sr"}]
+    assert [len(cell.questions) for cell in grid.cells(chosen)] == [1, 0]
+    assert grid.load("mini/table1", {"method": "sr"}).comparisons == []
+
+
 def test_some_cells_of_a_grid_are_those_of_the_whole():
     """What the others were asked or compared with goes with them."""
     whole = grid.load("mini/table1")

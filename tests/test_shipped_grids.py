@@ -41,8 +41,6 @@ def shrunk(name, scans):
         asked = next(key for key in ("pgd", "corruptions", "ood") if key in each)
         each |= {"ood": scans} if asked == "ood" else QUESTIONS[asked]
         each.pop("where", None)
-    for each in settings.get("comparisons", []):
-        each["of"].pop("data", None)
     return grid.build(settings)
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tfnoisekd import config, methods
 from tfnoisekd.config import Config
+from tfnoisekd.experiments.overriding import overridden
 from tfnoisekd.experiments.questions import Question, matches
 from tfnoisekd.names import nearest
 
@@ -160,14 +161,17 @@ def load(source, overrides=None):
     Args:
         source: Path of a YAML file, or a shipped name.
         overrides: Mapping of settings that win over the file's, for all runs; an axis of the file, or of a block, that
-            is named here becomes that single value or that list of values.
+            is named here becomes that single value or that list of values. Evaluations and comparisons that name a
+            value which it loses are of any of the new ones.
 
     Raises:
         FileNotFoundError: If there is neither such a file nor such a name.
         ValueError: If the file is no grid.
     """
     settings = config.read_yaml(source, shipped())
-    return build(_overridden(settings, overrides or {}), Path(str(source)).stem)
+    for name in overrides or {}:
+        _check_setting(name, "--set")
+    return build(overridden(settings, overrides or {}), Path(str(source)).stem)
 
 
 def only(grid, where):
@@ -197,19 +201,6 @@ def only(grid, where):
         "comparisons": [each for each in grid.comparisons if there(each.of) and there(each.against)],
     }
     return grid.model_copy(update=parts)
-
-
-def _overridden(settings, overrides):
-    settings = {**settings, "shared": {**(settings.get("shared") or {})}}
-    for name, value in overrides.items():
-        _check_setting(name, "--set")
-        parts = [settings.get("axes") or {}, *(settings.get("blocks") or [])]
-        owners = [part for part in parts if name in part]
-        for part in owners:
-            part[name] = value
-        if not owners or (name in settings["shared"] and not isinstance(value, list)):
-            settings["shared"][name] = value
-    return settings
 
 
 def shipped():
