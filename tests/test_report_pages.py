@@ -1,5 +1,7 @@
 """The page is one well-formed file that loads nothing, and what is written is whole, related and quick."""
 
+import csv
+import io
 import json
 import re
 import xml.etree.ElementTree as ElementTree
@@ -11,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from tfnoisekd.cli import report as command_line
-from tfnoisekd.report import html, wording
+from tfnoisekd.report import csv_files, html, markdown, wording
 from tfnoisekd.report.contents import contents
 from tfnoisekd.report.html import charts, svg
 from tfnoisekd.report.write import FORMATS, as_json, related, write
@@ -121,6 +123,23 @@ def test_every_run_has_its_provenance_on_the_page(collection, page):
     assert run["evaluations"][0]["file"] in part and "environment 2" in part
     assert part.count("<polyline") == 2 and "74.8 TFLOPs" in part
     assert "tensorflow 2.21.0" in page and "AMD EPYC, 2 cores, Linux" in page
+
+
+def test_a_run_that_went_on_elsewhere_is_shown_with_both_places(collection):
+    key = made.key_of(collection, "table1", seed=0, method="at")
+    run = collection["runs"][key]
+    elsewhere = {**run["provenance"], "device": "AMD EPYC, 2 cores, Linux (TF_NUM_INTRAOP_THREADS=2)"}
+    run["resumed"] = [run["provenance"], elsewhere, elsewhere]
+    found = contents(collection)
+    first, second = found.trained_in(run)
+    assert first == 1 and found.environments[second - 1]["device"] == elsewhere["device"]
+    page = html.page(found)
+    part = page[page.index(f'<span class="quiet">{key}</span>') :].split('<details class="run"')[0]
+    assert f'environment 1</a>, <a href="#e{second}">environment {second}</a></dd>' in part
+    (line,) = (line for line in markdown.runs_text(found).splitlines() if f"{key}" in line)
+    assert line.endswith(f"| 1, {second} |")
+    (row,) = (row for row in csv.DictReader(io.StringIO(csv_files.runs_text(found))) if row["run"] == key)
+    assert row["resumed_on"] == f"{run['provenance']['device']}; {elsewhere['device']}"
 
 
 def test_a_figure_becomes_an_element_with_attributes_in_place_of_styles(tmp_path):

@@ -1,5 +1,6 @@
 """The main path: one seed fixes everything, a killed run goes on, a bad one says why. Real scans, tiny networks."""
 
+import contextlib
 import csv
 import errno
 import json
@@ -116,6 +117,31 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_reuses_the_teacher(trained
     assert resumed.record["results"] == trained.record["results"]
     # A finished run has nothing left to do.
     assert training.resume(root / "killed", root=root).record["finished_at"] == resumed.record["finished_at"]
+
+
+def test_a_run_keeps_where_each_part_of_it_was_trained(trained, root, monkeypatch):
+    """Other threads round otherwise: the record tells those that a run went on with from those it was begun with."""
+    chosen = config.build(trained.record["config"])
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+    with pytest.raises(KeyboardInterrupt):
+        training.run(chosen, root / "threads", root=root, progress=lambda *_: Stop(epoch=1, batch=1), command="first")
+    assert "resumed" not in runs.Run.open(root / "threads").record
+    for threads, epoch in (("2", 2), ("3", 9)):
+        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", threads)
+        with contextlib.suppress(KeyboardInterrupt):
+            training.resume(
+                root / "threads",
+                root=root,
+                command=f"with {threads}",
+                progress=lambda *_, epoch=epoch: Stop(epoch=epoch, batch=0),
+            )
+    record = runs.Run.open(root / "threads").record
+    assert record["status"] == "finished" and record["provenance"]["command"] == "first"
+    assert [each["command"] for each in record["resumed"]] == ["with 2", "with 3"]
+    starts = [record["provenance"], *record["resumed"]]
+    assert all(f"TF_NUM_INTRAOP_THREADS={count})" in each["device"] for count, each in enumerate(starts, 1))
+    assert starts == sorted(starts, key=lambda each: each["started_at"])
+    assert all(each["versions"] == record["provenance"]["versions"] for each in starts)
 
 
 def test_two_runs_of_one_configuration_are_the_same_and_another_seed_is_not(trained, root):

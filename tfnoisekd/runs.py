@@ -81,6 +81,10 @@ class Run:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{record} is damaged: {error}") from None
 
+    def go_on(self, command):
+        """Records that work on the run starts again, by which command and where: other threads round otherwise."""
+        self.update(resumed=[*self.record.get("resumed", []), {**provenance(), "command": command}])
+
     @property
     def finished(self):
         return self.record["status"] == "finished"

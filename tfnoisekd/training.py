@@ -80,6 +80,8 @@ def run(
         announce(data)
     with runs.exclusive(record.path / runs.LOCK, wait=False), _failures_recorded(record):
         _keep_corruption(record, data.corruption)
+        if resume:
+            record.go_on(command)
         record.update(status="running", error=None, data=_describe(config, data, record))
         if method.distils and teacher is None:
             train = functools.partial(run, root=root, command=command, progress=progress, data=data)

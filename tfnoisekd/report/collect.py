@@ -111,6 +111,8 @@ def _run(folder, record, entry, root, of_paths):
         "curves": _curves(folder / HISTORY),
         "evaluations": [],
     }
+    if record.get("resumed"):
+        run["resumed"] = record["resumed"]
     if teacher:
         place = os.path.relpath((folder / teacher["path"]).parent, root)
         run["teacher"] = {name: teacher.get(name) for name in ("weights_sha256", "parameters", "seed", "candidates")}

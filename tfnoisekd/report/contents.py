@@ -59,8 +59,12 @@ class Contents:
         return any(table.with_paper for section in self.sections for table in section.tables)
 
     def environment(self, provenance):
-        """Number of the environment of a run or an evaluation, from 1; None where it is not known."""
+        """Number of the environment of an evaluation, from 1; None where it is not known."""
         return self.places.get(environment_key(provenance)) if provenance else None
+
+    def trained_in(self, run):
+        """Numbers of the environments that a run was begun and gone on with in, each once, in this order."""
+        return list(dict.fromkeys(self.environment(each) for each in _starts(run)))
 
 
 def contents(collection):
@@ -129,10 +133,15 @@ def environment_key(provenance):
     return json.dumps([provenance.get(name) for name in ("code", "device", "versions")], sort_keys=True)
 
 
+def _starts(run):
+    """Provenance of a run and of each time it was gone on with; none of one that was never begun."""
+    return [run["provenance"], *run.get("resumed", [])] if run.get("provenance") else []
+
+
 def _environments(runs):
     found = {}
     for run in runs.values():
-        for provenance in [run.get("provenance"), *(each.get("provenance") for each in run["evaluations"])]:
+        for provenance in [*_starts(run), *(each.get("provenance") for each in run["evaluations"])]:
             if provenance:
                 found.setdefault(environment_key(provenance), provenance)
     environments = [{name: each.get(name) for name in ("code", "device", "versions")} for each in found.values()]

@@ -14,7 +14,7 @@ PROVENANCE = ("code", "device", "versions", "started_at", "command")
 COST = ("finished_at", "seconds", "evaluation_seconds", "attempts", "training_flops")
 COST += ("student_parameters", "student_weights_sha256")
 DATA = ("name", "fingerprint", "train", "validation", "test")
-OF_RUNS = (*PROVENANCE, *COST, *(f"data_{name}" for name in DATA), "teacher_weights_sha256")
+OF_RUNS = (*PROVENANCE, "resumed_on", *COST, *(f"data_{name}" for name in DATA), "teacher_weights_sha256")
 NAME = re.compile(r"[^\w./]+|[./](?!\d)")  # what a name of a column has no use for
 
 
@@ -92,7 +92,8 @@ def runs_text(contents):
 def _of_record(run):
     """Provenance, cost, data and teacher of a run, in the order of `OF_RUNS`."""
     provenance, data = run.get("provenance") or {}, run.get("data") or {}
-    found = [provenance.get(name) for name in PROVENANCE] + [run.get(name) for name in COST]
+    resumed = "; ".join(dict.fromkeys(each["device"] for each in run.get("resumed", []))) or None
+    found = [*(provenance.get(name) for name in PROVENANCE), resumed, *(run.get(name) for name in COST)]
     return found + [data.get(name) for name in DATA] + [(run.get("teacher") or {}).get("weights_sha256")]
 
 

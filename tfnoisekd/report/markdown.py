@@ -152,7 +152,7 @@ def runs_text(contents):
         line = [name, *(escaped(axis_value(axis, config[axis])) if axis in config else "" for axis in varied)]
         line += [str(config.get("seed", "")), run["status"], duration(run.get("seconds"))]
         line += [magnitude(run.get("training_flops"), "FLOPs"), ((run.get("data") or {}).get("fingerprint") or "")[:12]]
-        lines.append([*line, str(contents.environment(run.get("provenance")) or "")])
+        lines.append([*line, ", ".join(map(str, contents.trained_in(run)))])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

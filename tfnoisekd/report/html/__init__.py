@@ -140,7 +140,7 @@ def _run(contents, key, run, numbers):
         "run": {**dict.fromkeys(OF_RUNS), **run},
         "accuracy": shown(found["value"], PERCENT) if found else "",
         "settings": rows.settings(own_settings(run, contents.shared)),
-        "environment": contents.environment(run.get("provenance")),
+        "environments": contents.trained_in(run),
         "evaluations": [(each, contents.environment(each.get("provenance"))) for each in run["evaluations"]],
         "measurements": rows.plain_measurements(contents.index.of_runs.get(key, ())),
         "teacher": teacher,
