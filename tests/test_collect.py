@@ -2,6 +2,7 @@
 
 import json
 
+import collections_made as made
 import pytest
 import sweeps
 from click.testing import CliRunner
@@ -207,6 +208,29 @@ def test_seeds_from_two_machines_are_joined(collection, tmp_path):
     files[1].write_text(json.dumps(other))
     with pytest.raises(ValueError, match=f"b.json has another outcome of {mc}"):
         collect(files)
+
+
+def test_methods_of_two_machines_are_one_table_and_compared(tmp_path):
+    """Each machine knows the axes and comparisons of its own part alone."""
+    whole = made.made("figure4")
+    (grid,) = whole["grids"]
+    parts = []
+    for methods in (["baseline"], ["hinton", "mc"]):
+        part = json.loads(json.dumps(whole))
+        (own,) = part["grids"]
+        own["cells"] = [cell for cell in own["cells"] if cell["axes"]["method"] in methods]
+        own["axes"] = list(dict.fromkeys(name for cell in own["cells"] for name in cell["axes"]))
+        own["comparisons"] = [each for each in own["comparisons"] if {*each["of"].values()} <= {*methods}]
+        own["comparisons"] = [each for each in own["comparisons"] if {*each["against"].values()} <= {*methods}]
+        kept = {key for cell in own["cells"] for key in cell["runs"].values()}
+        part["runs"] = {key: run for key, run in part["runs"].items() if key in kept}
+        part["measurements"] = [each for each in part["measurements"] if each["run"] in kept]
+        parts.append(tmp_path / f"{methods[0]}.json")
+        parts[-1].write_text(json.dumps(part))
+    (joined,) = collect(parts)["grids"]
+    assert {*grid["axes"]} == {*joined["axes"]} > {*json.loads(parts[0].read_text())["grids"][0]["axes"]}
+    assert len(joined["cells"]) == len(grid["cells"]) and joined["seeds"] == grid["seeds"]
+    assert joined["comparisons"] == grid["comparisons"] != []
 
 
 def test_of_two_answers_that_on_more_images_counts():

@@ -45,5 +45,5 @@ def _join_cells(grid, other):
             continue
         for seed, key in cell["runs"].items():
             mine["runs"][seed] = mine["runs"].get(seed) or key
-    grid["seeds"] = list(dict.fromkeys([*grid["seeds"], *other["seeds"]]))
-    grid["metrics"] += [each for each in other["metrics"] if each not in grid["metrics"]]
+    for name in ("axes", "seeds", "comparisons", "metrics"):
+        grid[name] = grid[name] + [each for each in other[name] if each not in grid[name]]
