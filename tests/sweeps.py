@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import yaml
 
 SHARED = {"student": "wrn-10-1", "teacher": "wrn-10-1", "epochs": 3, "batch_size": 40, "validation_size": 0}
@@ -23,6 +24,15 @@ def write_grid(folder, data, **more):
     path = folder / "small.yaml"
     path.write_text(yaml.safe_dump(settings))
     return path
+
+
+def mislabelled(scans):
+    """A file of human labels for the scans, every third of them wrong."""
+    path = pathlib.Path(scans.removeprefix("npz:"))
+    clean = np.load(path)["labels"]
+    worse = (clean + (np.arange(len(clean)) % 3 == 0)) % 10
+    np.savez(path.with_name("human.npz"), clean_label=clean, worse_label=worse)
+    return str(path.with_name("human.npz"))
 
 
 def start(grid, folder, *words):

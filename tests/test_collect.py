@@ -233,6 +233,28 @@ def test_methods_of_two_machines_are_one_table_and_compared(tmp_path):
     assert joined["comparisons"] == grid["comparisons"] != []
 
 
+@pytest.mark.parametrize(("kind", "shown"), [("worse", True), ("clean", False)])
+def test_what_a_student_made_of_the_mistakes_of_people_is_a_column(kind, shown, scans, tmp_path):
+    from tfnoisekd.experiments import grid
+    from tfnoisekd.experiments.store import Store
+    from tfnoisekd.experiments.sweep import Sweep
+    from tfnoisekd.experiments.work import Worker
+
+    people = {"corruption_kind": f"cifar10n:{kind}", "corruption_file": sweeps.mislabelled(scans)}
+    file = sweeps.write_grid(tmp_path, scans, blocks=[{"method": "baseline"}], evaluations=[], comparisons=[])
+    sweep = Sweep([grid.load(file, {"epochs": 1, "seed": [0], **people})])
+    sweep.note(Store(tmp_path / "grid", create=True), "tfnoisekd sweep small.yaml")
+    (job,) = sweep.jobs.values()
+    assert Worker(tmp_path / "grid").do(job.payload())["status"] == "finished"
+    found = collect([tmp_path / "grid"])
+    columns = [each["metric"] for each in found["grids"][0]["metrics"]]
+    assert columns == ["test_accuracy", *["wrong_label_accuracy"] * shown]
+    if shown:
+        record = json.loads(next((tmp_path / "grid").glob("students/*/run.json")).read_text())
+        wrong = record["results"]["memorization"]["student"]
+        assert value(found, job.key, "wrong_label_accuracy")["value"] == wrong["wrong_label_accuracy"]
+
+
 def test_of_two_answers_that_on_more_images_counts():
     from tfnoisekd.report.collect import _measured
 

@@ -1,9 +1,7 @@
 """Every YAML that is shipped: it loads, it can be counted, and, shrunk to seconds, it trains."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
+import sweeps
 
 from tfnoisekd.experiments import grid
 from tfnoisekd.experiments.store import Store
@@ -24,18 +22,9 @@ def store(tmp_path_factory):
     return Store(tmp_path_factory.mktemp("grids") / "all", create=True)
 
 
-def mislabelled(scans):
-    """A file of human labels for the scans, every third of them wrong."""
-    path = Path(scans.removeprefix("npz:"))
-    clean = np.load(path)["labels"]
-    worse = (clean + (np.arange(len(clean)) % 3 == 0)) % 10
-    np.savez(path.with_name("human.npz"), clean_label=clean, worse_label=worse)
-    return str(path.with_name("human.npz"))
-
-
 def shrunk(name, scans):
     """A shipped grid on small data, its questions asked of a few images."""
-    human = {"corruption_file": mislabelled(scans)} if name == "mini/human_labels" else {}
+    human = {"corruption_file": sweeps.mislabelled(scans)} if name == "mini/human_labels" else {}
     settings = grid.load(name, {**SHORT, **human, "data": scans}).model_dump(exclude_unset=True)
     for each in settings.get("evaluations", []):
         asked = next(key for key in ("pgd", "corruptions", "ood") if key in each)

@@ -69,7 +69,8 @@ def _of_folder(path):
             found["runs"][key]["evaluations"] = origins
             found["measurements"] += _measured(key, [*measurements.of_record(record), *numbers])
     _add_teachers(found)
-    found["grids"] = [_grid(each, found["runs"]) for each in store.grids().values()]
+    mistaught = {each["run"] for each in found["measurements"] if each["metric"] == "wrong_label_accuracy"}
+    found["grids"] = [_grid(each, found["runs"], mistaught) for each in store.grids().values()]
     return found
 
 
@@ -172,8 +173,8 @@ def _add_teachers(found):
             found["measurements"].append({**each, "run": key, "metric": "teacher_ood_accuracy"})
 
 
-def _grid(grid, runs):
-    """A grid for the collection: runs that nobody has begun are None."""
+def _grid(grid, runs, mistaught):
+    """A grid for the collection: runs that nobody has begun are None; `mistaught` are those with wrong labels."""
     named = ("name", "title", "paper", "stands_for", "note", "axes", "seeds", "comparisons")
     cells = [
         {"axes": cell["axes"], "runs": {seed: key if key in runs else None for seed, key in cell["runs"].items()}}
@@ -181,7 +182,8 @@ def _grid(grid, runs):
     ]
     keys = [key for cell in cells for key in cell["runs"].values() if key]
     distils = any(runs[key].get("teacher") for key in keys)
-    corrupted = any((runs[key].get("config") or {}).get("label_corruption") for key in keys)
+    # Labels of people are wrong without a rate that was asked for.
+    corrupted = any(key in mistaught or (runs[key].get("config") or {}).get("label_corruption") for key in keys)
     metrics = measurements.asked(grid["questions"], distils, corrupted)
     of_teachers = {each["ood"] for each in grid["settings"].get("evaluations", []) if each.get("teachers")}
     for source in sorted(filter(None, of_teachers)):
