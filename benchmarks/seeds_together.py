@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from tfnoisekd import fitting, runs, teachers, training
+from tfnoisekd import checkpoints, fitting, runs, teachers, training
 from tfnoisekd.experiments.plan import STUDENTS
 from tfnoisekd.noise import TeacherVariance
 
@@ -81,7 +81,7 @@ class Member:
         self.distiller = training.make_distiller(config, data, teacher)
         if config.teacher_cache:
             cache = teachers.cache(config, data, self.distiller, store.path)
-        checkpoint = runs.Checkpoint(path, teachers.digest(config, data))
+        checkpoint = checkpoints.Checkpoint(path, teachers.digest(config, data))
         self.batches, callbacks, self.epoch = fitting.prepare(self.distiller, config, data, path, checkpoint, cache)
         if self.distiller.fickle_teacher:
             callbacks.insert(0, TeacherVariance())

@@ -72,7 +72,7 @@ def command(words, paths, teacher_path, folder, again, figures, output, as_json,
     from tfnoisekd.cli.backend import load_quietly
 
     load_quietly()
-    from tfnoisekd import runs
+    from tfnoisekd import disk
     from tfnoisekd.cli.assessed import assess, prepare
     from tfnoisekd.cli.checked import make_folder
     from tfnoisekd.cli.evaluation_tables import print_assessment, print_comparison
@@ -91,7 +91,7 @@ def command(words, paths, teacher_path, folder, again, figures, output, as_json,
             print_assessment(results)
     text = json.dumps(assessed[0] if len(assessed) == 1 else {"models": assessed}, indent=2)
     if output:
-        with runs.replacing(output) as temporary:
+        with disk.replacing(output) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
     if as_json:
         click.echo(text)

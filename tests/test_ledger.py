@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from tfnoisekd.disk import exclusive
 from tfnoisekd.ledger import Ledger, Parts
-from tfnoisekd.runs import exclusive
 
 SUBJECT = {"model": "abc", "data": "def"}
 

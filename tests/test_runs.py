@@ -1,4 +1,4 @@
-"""Run directories: atomic writes, checkpoints that survive damage, provenance."""
+"""Run directories, files that are written whole, checkpoints that survive damage, provenance."""
 
 import errno
 import os
@@ -8,13 +8,13 @@ import sys
 import numpy as np
 import pytest
 
-from tfnoisekd import runs
+from tfnoisekd import checkpoints, disk, runs
 from tfnoisekd.provenance import now, provenance
 
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    saved = runs.Checkpoint(tmp_path, "abc")
+    saved = checkpoints.Checkpoint(tmp_path, "abc")
     for epoch in (1, 2):
         saved.save(epoch, {"student": [np.full(3, epoch), np.eye(2)], "optimizer": [np.int64(10 * epoch)]})
     return saved
@@ -29,7 +29,7 @@ def test_a_checkpoint_comes_back(checkpoint):
 
 
 def test_no_checkpoint_is_none(tmp_path):
-    assert runs.Checkpoint(tmp_path, "abc").load() is None
+    assert checkpoints.Checkpoint(tmp_path, "abc").load() is None
 
 
 @pytest.mark.parametrize("keep", [0, 10, 0.5, 0.99])
@@ -67,7 +67,7 @@ def test_a_pickle_in_a_checkpoints_place_is_not_run(checkpoint, tmp_path):
 
 def test_a_checkpoint_of_another_configuration_is_refused(checkpoint, tmp_path):
     with pytest.raises(ValueError, match="belongs to another configuration"):
-        runs.Checkpoint(tmp_path, "other").load()
+        checkpoints.Checkpoint(tmp_path, "other").load()
 
 
 def test_a_full_disk_costs_nothing(checkpoint, monkeypatch):
@@ -85,9 +85,9 @@ def test_a_full_disk_costs_nothing(checkpoint, monkeypatch):
 def test_a_kill_while_writing_leaves_a_good_checkpoint(tmp_path):
     code = f"""
 import os, numpy as np
-from tfnoisekd import runs
+from tfnoisekd import checkpoints
 from tfnoisekd.provenance import now
-saved = runs.Checkpoint({str(tmp_path)!r}, "abc")
+saved = checkpoints.Checkpoint({str(tmp_path)!r}, "abc")
 saved.save(1, {{"student": [np.ones(3)]}})
 savez = np.savez
 def die(path, **arrays):
@@ -99,17 +99,17 @@ np.savez = die
 saved.save(2, {{"student": [np.ones(3)]}})
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == -9
-    assert runs.Checkpoint(tmp_path, "abc").load()[0] == 1
+    assert checkpoints.Checkpoint(tmp_path, "abc").load()[0] == 1
 
 
 def test_replacing_keeps_the_old_file_on_failure(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), runs.replacing(path) as temporary:
+    with pytest.raises(RuntimeError), disk.replacing(path) as temporary:
         temporary.write_text("new")
         raise RuntimeError
     assert path.read_text() == "old"
-    with runs.replacing(path) as temporary:
+    with disk.replacing(path) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new"
     assert os.listdir(tmp_path) == ["a.txt"]
@@ -189,8 +189,8 @@ def test_provenance_says_what_changes_the_last_bits(monkeypatch):
 def test_a_lock_keeps_others_out_and_dies_with_its_process(tmp_path):
     code = f"""
 import sys, time
-from tfnoisekd import runs
-with runs.exclusive({str(tmp_path / ".lock")!r}, wait=False):
+from tfnoisekd import disk
+with disk.exclusive({str(tmp_path / ".lock")!r}, wait=False):
     print("locked", flush=True)
     time.sleep(100)
 """
@@ -198,9 +198,9 @@ with runs.exclusive({str(tmp_path / ".lock")!r}, wait=False):
         assert other.stdout.readline() == "locked\n"
         with (
             pytest.raises(BlockingIOError, match="is being trained by another process"),
-            runs.exclusive(tmp_path / ".lock", wait=False),
+            disk.exclusive(tmp_path / ".lock", wait=False),
         ):
             pass
         other.kill()
-    with runs.exclusive(tmp_path / ".lock", wait=False):
+    with disk.exclusive(tmp_path / ".lock", wait=False):
         pass

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tfnoisekd import methods, runs
+from tfnoisekd import disk, methods, runs
 from tfnoisekd.config import Config
 from tfnoisekd.experiments.plan import Job
 from tfnoisekd.experiments.store import Store
@@ -105,8 +105,8 @@ def test_a_run_folder_that_was_killed_while_it_was_made_is_made_again(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / ".run.77.tmp.json").write_text("{")
-    (folder / runs.LOCK).touch()
+    (folder / disk.LOCK).touch()
     runs.Run.create(folder, {"seed": 1})
     assert runs.Run.open(folder).record["config"] == {"seed": 1}
-    runs.remove_leftovers(folder)
-    assert sorted(path.name for path in folder.iterdir()) == [runs.LOCK, runs.RECORD]
+    disk.remove_leftovers(folder)
+    assert sorted(path.name for path in folder.iterdir()) == [disk.LOCK, runs.RECORD]

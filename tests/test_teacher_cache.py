@@ -335,7 +335,7 @@ def test_a_row_that_only_half_fits_is_not_believed(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("step", ["exclusive", "replacing"])
 def test_where_no_folder_can_be_made_training_goes_on_without(tmp_path, monkeypatch, step):
-    monkeypatch.setattr(f"tfnoisekd.runs.{step}", no_space)
+    monkeypatch.setattr(f"tfnoisekd.disk.{step}", no_space)
     model = make_model()
     with pytest.warns(UserWarning, match="No space left on device"):
         cache = make_cache(tmp_path, model=model)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfnoisekd import config, fitting, inspection, models, runs, teachers, training
+from tfnoisekd import config, disk, fitting, inspection, models, runs, teachers, training
 from tfnoisekd.optimizers import CoupledSGD
 
 SETTINGS = {"teacher": "wrn-10-1", "student": "wrn-10-1", "batch_size": 40, "epochs": 3, "learning_rate": 0.05}
@@ -219,7 +219,7 @@ def test_a_run_that_another_process_trains_is_left_alone(trained, root):
     with pytest.raises(KeyboardInterrupt):
         training.run(chosen, root / "busy", root=root, progress=lambda role, chosen: Stop(epoch=1, batch=0))
     with (
-        runs.exclusive(root / "busy" / runs.LOCK, wait=False),
+        disk.exclusive(root / "busy" / disk.LOCK, wait=False),
         pytest.raises(BlockingIOError, match="busy is being trained by another process"),
     ):
         training.resume(root / "busy", root=root)

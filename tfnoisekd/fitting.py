@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from tfnoisekd.data import Batches
+from tfnoisekd.disk import replacing
 from tfnoisekd.optimizers import CoupledSGD
-from tfnoisekd.runs import replacing
 from tfnoisekd.teacher_cache import CachedBatches
 
 HISTORY = "history.csv"
@@ -26,7 +26,7 @@ def fit(distiller, config, data, folder, checkpoint, progress=None, teacher_cach
         config: Resolved `Config`.
         data: `data.ImageData`.
         folder: Run directory, for logs.
-        checkpoint: `runs.Checkpoint`.
+        checkpoint: `checkpoints.Checkpoint`.
         progress: Keras callback that shows the training.
         teacher_cache: `teacher_cache.TeacherCache` of the training images, so that the teacher is asked once.
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from tfnoisekd.disk import exclusive, replacing
 from tfnoisekd.provenance import provenance
-from tfnoisekd.runs import exclusive, replacing
 
 FORMAT = 1  # part of every key: raise it when the same question gets another answer
 LOCK = ".lock"

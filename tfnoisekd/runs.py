@@ -1,22 +1,17 @@
-"""A run directory: what is in it, atomic writes, checkpoints that survive a crash."""
+"""A run directory: what is in it, and how it is found."""
 
-import contextlib
 import json
 import os
 import re
 import warnings
-import zipfile
 from pathlib import Path
 
-import filelock
-import numpy as np
-
+from tfnoisekd.disk import is_leftover, replacing
 from tfnoisekd.provenance import provenance
 
 RECORD = "run.json"
 STUDENT = "student.keras"
 CORRUPTION = "corruption.npz"
-LOCK = ".lock"
 
 
 class Run:
@@ -53,7 +48,7 @@ class Run:
                 f"`output` {path} holds another run, which is never overwritten: name another folder, "
                 f"or go on with it by `--resume {path}`"
             )
-        if path.exists() and (not path.is_dir() or not all(map(_is_leftover, path.iterdir()))):
+        if path.exists() and (not path.is_dir() or not all(map(is_leftover, path.iterdir()))):
             raise FileExistsError(f"`output` {path} is not an empty folder: name another one")
         run = cls(path, {"status": "running", "config": config, "provenance": {**provenance(), "command": command}})
         try:
@@ -166,126 +161,3 @@ def newest_finished(root):
     if not found:
         raise FileNotFoundError(f"There is no finished run in {root}: train one by `tfnoisekd train`, or name a run")
     return max(found, key=lambda run: run.record["finished_at"])
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """A temporary path beside `path` that takes its place on success and is removed on failure.
-
-    What stood at `path` survives any failure, a full disk included.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_leftovers(folder):
-    """Deletes what a process that was killed while writing left in a run directory that no process is working on."""
-    for path in Path(folder).glob(".*.tmp*"):
-        if _is_leftover(path):
-            path.unlink(missing_ok=True)
-
-
-def _is_leftover(path):
-    """Whether a file is what `replacing` was killed over, or a lock that nobody need hold."""
-    return path.name == LOCK or re.fullmatch(r"\..*\.\d+\.tmp(\..*)?", path.name) is not None
-
-
-@contextlib.contextmanager
-def exclusive(path, *, wait):
-    """Holds the lock file `path`, so that two processes never train the same thing; it goes with the process.
-
-    Args:
-        path: File to lock; it is made, and stays.
-        wait: Whether to wait until another process lets go, or to raise.
-
-    Raises:
-        BlockingIOError: If another process holds it and `wait` is False.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(path)
-    try:
-        lock.acquire(timeout=1 if wait else 0)
-    except filelock.Timeout:
-        if not wait:
-            busy = f"{path.parent} is being trained by another process: wait for it, or end it"
-            raise BlockingIOError(busy) from None
-        warnings.warn(f"Waiting for another process to train {path.with_suffix('')}", stacklevel=3)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-class Checkpoint:
-    """The last two states of a training, each written whole or not at all, each checked when read.
-
-    Keras's BackupAndRestore writes in place, so that a full disk or a kill in the middle costs the only copy.
-
-    Args:
-        folder: Run directory.
-        digest: Identifies the configuration; a checkpoint of another one is refused.
-    """
-
-    def __init__(self, folder, digest):
-        self.latest = Path(folder) / "checkpoint.npz"
-        self.previous = Path(folder) / "checkpoint.previous.npz"
-        self.digest = digest
-
-    def save(self, epoch, groups):
-        """Writes a state.
-
-        Args:
-            epoch: Number of epochs done.
-            groups: Mapping of group name -> list of arrays.
-
-        Raises:
-            OSError: If the disk is full or the like; the last good checkpoint is still there.
-        """
-        arrays = {f"{name}/{i:05d}": np.asarray(a) for name, group in groups.items() for i, a in enumerate(group)}
-        with replacing(self.latest) as temporary:
-            np.savez(temporary, epoch=np.int64(epoch), digest=np.array(self.digest), **arrays)
-            if self.latest.exists():
-                os.replace(self.latest, self.previous)
-
-    def load(self):
-        """The newest readable state: (epochs done, groups), or `None` if there is none yet.
-
-        Raises:
-            ValueError: If checkpoints exist but none can be read, or they belong to another configuration.
-        """
-        damaged = []
-        for path in (self.latest, self.previous):
-            if not path.exists():
-                continue
-            try:
-                digest, epoch, groups = self._read(path)
-            except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-                damaged.append(f"{path.name} ({type(error).__name__})")
-                continue
-            if digest != self.digest:
-                raise ValueError(f"{path} belongs to another configuration: name another folder")
-            if damaged:
-                warnings.warn(f"{damaged[0]} is damaged: going on after epoch {epoch} instead", stacklevel=2)
-            return epoch, groups
-        if damaged:
-            raise ValueError(f"No checkpoint in {self.latest.parent} can be read: {', '.join(damaged)}; train anew")
-        return None
-
-    def _read(self, path):
-        with np.load(path, allow_pickle=False) as file:
-            digest = str(file["digest"])
-            groups = {}
-            for key in sorted(file.files):
-                name, _, index = key.partition("/")
-                if index:
-                    groups.setdefault(name, []).append(file[key])
-            return digest, int(file["epoch"]), groups

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from tfnoisekd import architectures, inspection, methods, models, pretrained, runs
+from tfnoisekd import architectures, disk, inspection, methods, models, pretrained, runs
 from tfnoisekd.evaluation import accuracy
 from tfnoisekd.teacher_cache import TeacherCache, identify
 
@@ -61,7 +61,7 @@ def train_one(config, data, root, seed, train):
     """
     teacher_config = methods.teacher_config(config, seed)
     path = Path(root) / FOLDER / f"{config.teacher}-{runs.slug(config.data)}-{digest(teacher_config, data)}"
-    with runs.exclusive(path.with_suffix(runs.LOCK), wait=True):
+    with disk.exclusive(path.with_suffix(disk.LOCK), wait=True):
         # A teacher is a run like any other: one that was cut off goes on.
         run = train(teacher_config, path, resume=(path / runs.RECORD).exists())
         if len(config.teacher_seeds) > 1 and "validation_accuracy" not in run.record:

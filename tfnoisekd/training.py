@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfnoisekd import architectures, checks, devices, inspection, methods, models, runs, teachers
+from tfnoisekd import architectures, checkpoints, checks, devices, disk, inspection, methods, models, runs, teachers
 from tfnoisekd import data as data_module
 from tfnoisekd.config import Config
 from tfnoisekd.distiller import Distiller
@@ -78,7 +78,7 @@ def run(
 
     if announce is not None:
         announce(data)
-    with runs.exclusive(record.path / runs.LOCK, wait=False), _failures_recorded(record):
+    with disk.exclusive(record.path / disk.LOCK, wait=False), _failures_recorded(record):
         _keep_corruption(record, data.corruption)
         if resume:
             record.go_on(command)
@@ -92,7 +92,7 @@ def run(
             distiller = make_distiller(config, data, teacher)
             cache = teachers.cache(config, data, distiller, root) if config.teacher_cache else None
             start = time.monotonic()
-            checkpoint = runs.Checkpoint(record.path, teachers.digest(config, data))
+            checkpoint = checkpoints.Checkpoint(record.path, teachers.digest(config, data))
             fit(distiller, config, data, record.path, checkpoint, progress and progress(_role(record), config), cache)
             seconds = time.monotonic() - start
 
@@ -104,7 +104,7 @@ def run(
                 for role, model in {"student": student, "teacher": teacher}.items()
                 if model is not None
             }
-        with runs.replacing(record.path / runs.STUDENT) as temporary:
+        with disk.replacing(record.path / runs.STUDENT) as temporary:
             student.save(temporary)
         record.update(
             status="finished",
@@ -218,7 +218,7 @@ def _keep_corruption(record, corruption):
         return
     path, arrays = record.path / runs.CORRUPTION, corruption.arrays()
     if not path.exists():
-        with runs.replacing(path) as temporary:
+        with disk.replacing(path) as temporary:
             np.savez_compressed(temporary, **arrays)
         return
     with np.load(path, allow_pickle=False) as kept:

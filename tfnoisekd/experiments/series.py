@@ -5,7 +5,7 @@ import math
 import statistics
 from pathlib import Path
 
-from tfnoisekd import methods, runs, training
+from tfnoisekd import disk, methods, runs, training
 
 SUMMARY = "summary.json"
 # What of the results is averaged; lists of names lead into nested results.
@@ -52,7 +52,7 @@ def run_seeds(config, seeds, output=None, *, root="runs", **options):
         options["data"] = options["data"] or training.load_data(each)
         finished.append(training.run(each, path, root=root, resume=started, **options))
         options["announce"] = None  # the data is the same for all
-        with runs.replacing(output / SUMMARY) as temporary:
+        with disk.replacing(output / SUMMARY) as temporary:
             temporary.write_text(json.dumps(summarise(finished), indent=2) + "\n", encoding="utf-8")
     return output, finished
 

@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 
 import tfnoisekd
-from tfnoisekd import runs
+from tfnoisekd import disk, runs
 from tfnoisekd.provenance import now
 
 FORMAT = 1
@@ -98,7 +98,7 @@ class Store:
         Raises:
             BlockingIOError: If another process holds it.
         """
-        with runs.exclusive(self.path / JOBS / f"{key}.lock", wait=False):
+        with disk.exclusive(self.path / JOBS / f"{key}.lock", wait=False):
             yield
 
     def is_held(self, key):
@@ -131,7 +131,7 @@ class Store:
         """
         path = self.path / DATA / f"{settings}.json"
         path.parent.mkdir(exist_ok=True)
-        with runs.exclusive(path.with_suffix(".lock"), wait=True):
+        with disk.exclusive(path.with_suffix(".lock"), wait=True):
             if not path.exists():
                 _write(path, {"name": name, "fingerprint": fingerprint})
             elif json.loads(path.read_text(encoding="utf-8"))["fingerprint"] != fingerprint:
@@ -143,5 +143,5 @@ def _is_ours(path):
 
 
 def _write(path, content):
-    with runs.replacing(path) as temporary:
+    with disk.replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

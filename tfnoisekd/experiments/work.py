@@ -7,7 +7,7 @@ import platform
 import time
 import traceback
 
-from tfnoisekd import runs
+from tfnoisekd import disk, runs
 from tfnoisekd.config import Config
 from tfnoisekd.experiments.plan import STUDENTS, Job, digest
 from tfnoisekd.experiments.store import FAILED, FINISHED, RUNNING, Store
@@ -99,7 +99,7 @@ class Worker:
             run = teachers.train_one(job.config, data, self.store.path, job.seed, train)
         else:
             path = self.store.path / STUDENTS / job.key
-            runs.remove_leftovers(path)
+            disk.remove_leftovers(path)
             run = training.run(job.config, path, resume=(path / runs.RECORD).exists(), **options)
         return run, time.monotonic() - start
 

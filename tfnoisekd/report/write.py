@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from tfnoisekd import runs
+from tfnoisekd import disk
 from tfnoisekd.report import csv_files, latex, markdown
 from tfnoisekd.report.contents import contents
 
@@ -107,7 +107,7 @@ def _draw(found, folder):
 
 def _file(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
-    with runs.replacing(path) as temporary:
+    with disk.replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
     return path
 

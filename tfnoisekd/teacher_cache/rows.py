@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfnoisekd import runs
+from tfnoisekd import disk
 
 META = "meta.json"
 ROWS = "rows.bin"
@@ -94,12 +94,12 @@ class Rows:
         return (zlib.crc32(data, (self._salt + row) & 0xFFFFFFFF) or 1).to_bytes(4, "little")
 
     def _create(self, meta, size):
-        with runs.exclusive(self.folder / runs.LOCK, wait=True):
+        with disk.exclusive(self.folder / disk.LOCK, wait=True):
             if not (self.folder / META).exists():
                 with open(self.folder / ROWS, "wb") as file:
                     file.truncate(size)
                 # Last, so that a folder with it is complete.
-                with runs.replacing(self.folder / META) as temporary:
+                with disk.replacing(self.folder / META) as temporary:
                     temporary.write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
 
     def _check(self, meta, size):

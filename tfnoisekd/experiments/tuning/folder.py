@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tfnoisekd import runs
+from tfnoisekd import disk
 from tfnoisekd.experiments.tuning.search import Search
 from tfnoisekd.provenance import now
 
@@ -120,7 +120,7 @@ class Folder:
             ValueError: If they are others than when the search was begun.
         """
         path = self.path / DATA
-        with runs.exclusive(path.with_name(".data.lock"), wait=True):
+        with disk.exclusive(path.with_name(".data.lock"), wait=True):
             known = _read(path)
             if known is None:
                 _write(path, {"name": name, "fingerprint": fingerprint})
@@ -134,7 +134,7 @@ class Folder:
 @contextlib.contextmanager
 def _alone(path):
     try:
-        with runs.exclusive(path / runs.LOCK, wait=False):
+        with disk.exclusive(path / disk.LOCK, wait=False):
             yield
     except BlockingIOError:
         raise BlockingIOError(f"{path} is being searched by another process: wait for it, or end it") from None
@@ -164,5 +164,5 @@ def _read(path):
 
 
 def _write(path, content):
-    with runs.replacing(path) as temporary:
+    with disk.replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras_tuner
 import numpy as np
 
-from tfnoisekd import runs
+from tfnoisekd import disk
 from tfnoisekd.experiments.tuning.folder import FAILURES, ORACLE
 
 OBJECTIVE = "val_accuracy"
@@ -164,5 +164,5 @@ def restore(oracle, folder):
 
 
 def _write(path, content):
-    with runs.replacing(path) as temporary:
+    with disk.replacing(path) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")

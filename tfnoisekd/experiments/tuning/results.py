@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import yaml
 
-from tfnoisekd import runs
+from tfnoisekd import disk
 from tfnoisekd.experiments.tuning import space as spaces
 from tfnoisekd.experiments.tuning.folder import BEST, FAILED, FAILURES, FINISHED
 
@@ -64,6 +64,6 @@ def write_best(folder, ranked):
         f"# The best of {len(ranked)} trials: {best['accuracy']:.2%} of {best['n']} validation images.\n"
         "# It was chosen for that, and so looks better than it is: judge it by the test images, with several seeds.\n"
     )
-    with runs.replacing(path) as temporary:
+    with disk.replacing(path) as temporary:
         temporary.write_text(head + yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     return path

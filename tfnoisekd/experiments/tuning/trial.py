@@ -7,7 +7,7 @@ import platform
 import time
 import traceback
 
-from tfnoisekd import runs
+from tfnoisekd import disk, runs
 from tfnoisekd.experiments.tuning.folder import FAILED, FINISHED, RUNNING
 from tfnoisekd.experiments.work import OF_THE_MACHINE
 from tfnoisekd.provenance import now
@@ -99,8 +99,8 @@ class Trainer:
         keras.utils.clear_session()  # so that no trial depends on, or pays for, those before it in this process
         path = self.folder.run_path(trial)
         # A process that has lost its chief may still be at it.
-        with runs.exclusive(path.with_suffix(".lock"), wait=True):
-            runs.remove_leftovers(path)
+        with disk.exclusive(path.with_suffix(".lock"), wait=True):
+            disk.remove_leftovers(path)
             options = {"root": self.root, "command": self.command, "progress": self.progress, "data": data}
             resume = (path / runs.RECORD).exists()
             return training.run(config, path, resume=resume, split="validation", **options)
