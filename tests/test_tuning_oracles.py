@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import os
 
 import pytest
 
@@ -284,7 +285,7 @@ def test_files_are_written_whole_or_not_at_all(make, monkeypatch):
     trial = oracle.create_trial("a")
     files = [folder.path / "oracle" / name for name in ("oracle.json", "trial_0/trial.json")]
     before = [file.read_text() for file in files]
-    monkeypatch.setattr(runs.os, "fsync", killed)
+    monkeypatch.setattr(os, "fsync", killed)
     for write in (oracle.save, lambda: oracle._save_trial(trial)):
         trial.status = "FAILED"
         with pytest.raises(KeyboardInterrupt):
