@@ -15,7 +15,8 @@ class Limits:
         difference: Largest difference of an output, relative to max(1, the largest |output| of the Keras model).
             Plain absolute it would reject good files of confident models: float32 resolves a logit of 40 to 4e-6, and
             the order of summation differs from runtime to runtime.
-        top1_agreement: Smallest share of the images that file and model put into the same class.
+        top1_agreement: Smallest share of the images that file and model put into the same class. Below 1 it always
+            allows one image, however few there are: that one can lie just between two classes.
         accuracy_drop: How much lower the accuracy of the file may be, 0.01 for one percentage point. Without labels
             it asks for a top-1 agreement of 1 - accuracy_drop instead: accuracy can't fall by more than the share of
             images whose class has changed, so that the same promise is kept.
@@ -25,11 +26,14 @@ class Limits:
     top1_agreement: float | None = None
     accuracy_drop: float | None = None
 
-    def agreement(self, has_labels):
-        """The smallest top-1 agreement, 0 to 1."""
+    def agreement(self, n, has_labels):
+        """The smallest top-1 agreement on `n` images, 0 to 1."""
+        limit = self.top1_agreement or 0.0
+        if limit < 1:
+            limit = min(limit, 1 - 1 / n)
         if self.accuracy_drop is None or has_labels:
-            return self.top1_agreement or 0.0
-        return max(self.top1_agreement or 0.0, 1 - self.accuracy_drop)
+            return limit
+        return max(limit, 1 - self.accuracy_drop)
 
 
 def limits_of(quantize, accuracy_drop=0.01):
@@ -129,7 +133,7 @@ def measure(outputs, expected, labels, limits):
         "max_difference": float(np.max(differences)),
         "difference_limit": limits.difference and float(limits.difference * max(1.0, np.abs(expected).max())),
         "top1_agreement": float(min(agreements)),
-        "agreement_limit": limits.agreement(labels is not None),
+        "agreement_limit": limits.agreement(len(expected), labels is not None),
     }
     if labels is not None and np.isfinite(outputs[-1]).all():
         keras = accuracy.top1(expected, labels)

@@ -153,7 +153,7 @@ def test_every_kind_of_model_in_every_format(target, kind, tmp_path, capfd):
     assert (report.format, report.path, report.n) == (TARGETS[target][0], str(tmp_path / "student"), 297)
     assert report.quantize == TARGETS[target][1].get("quantize", "none")
     assert report.output == ("probabilities" if kind == "branches" else "logits")
-    assert report.keras_accuracy == accuracy.top1(expected, held_out()[1]) > 0.7  # a constant would prove little
+    assert report.keras_accuracy == accuracy.top1(expected, held_out()[1]) > 0.5  # a constant would prove little
     if target in EXACT:
         assert report.max_difference < 2e-5
         assert report.difference_limit == pytest.approx(1e-4 * max(1, np.abs(expected).max()), rel=1e-4)
