@@ -6,6 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # the same sums in every run
 
 import pathlib
+import random
 import subprocess
 import sys
 
@@ -14,6 +15,17 @@ import pytest
 from short_runs import SHORT
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True, scope="module")
+def the_same_weights_for_the_fixtures_of_a_module():
+    random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def the_same_weights_in_every_run():
+    """Keras draws the seeds of its initializers from Python's generator."""
+    random.seed(0)
 
 
 @pytest.fixture(autouse=True)

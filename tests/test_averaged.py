@@ -197,12 +197,21 @@ def test_the_softmax_of_the_logits_is_the_models_output(name, loaded, images, tm
 
 
 def test_logits_can_be_attacked_where_probabilities_cannot(images):
-    model = functional(activation="softmax")
-    labels = logits_of(model, images).argmax(axis=1)
+    model = sequential(activation="softmax")
+    random = np.random.default_rng(0)
+    model.layers[-1].set_weights([random.normal(0, 1, (32, 3)), np.zeros(3)])
+    labels = called(model, images).argmax(axis=1)
     with pytest.raises(ValueError, match="must give logits"):
         adversarial.attack(model, images, labels)
-    _, success = adversarial.attack(without_softmax(model), images, labels, epsilon=0.5, step_size=0.1)
-    assert success.any()
+    attacked, success = adversarial.attack(without_softmax(model), images, labels, epsilon=0.5, step_size=0.1)
+    # A change of at least 0.3 of each input turns the class of a linear model wherever its margin is below this.
+    kernel, logits = model.layers[-1].get_weights()[0], called(without_softmax(model), images)
+    others = [[k for k in range(3) if k != label] for label in labels]
+    reach = [0.3 * np.abs(kernel[:, y, None] - kernel[:, k]).sum(axis=0) for y, k in zip(labels, others, strict=True)]
+    margin = [row[y] - row[k] for row, y, k in zip(logits, labels, others, strict=True)]
+    assert (np.array(reach) > np.array(margin)).any(axis=1).all()
+    assert success.all()
+    assert (called(model, attacked).argmax(axis=1) != labels).all()
 
 
 class Subclassed(keras.Sequential):
