@@ -205,6 +205,7 @@ def test_wrong_labels_are_announced_recorded_and_needed_no_more(run, scans, tmp_
     assert "memorization" not in json.loads(out)
 
 
+@pytest.mark.slow
 def test_export_writes_all_formats_of_the_newest_run(run, trained):
     code, out, error = run("export", "--tflite", "--onnx", "--saved-model", "--runs", trained)
     assert code == 0 and "Using the newest finished run" in error

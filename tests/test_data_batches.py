@@ -284,6 +284,7 @@ def test_a_resumed_fit_reads_the_batches_it_would_have_read():
     check_fit()
 
 
+@pytest.mark.slow
 def test_on_jax_without_tensorflow():
     code = """
         import sys

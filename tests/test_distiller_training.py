@@ -78,6 +78,7 @@ def test_a_reseeded_epoch_does_not_depend_on_how_it_was_reached(data):
         Distiller(None, linear(0)).reseed()
 
 
+@pytest.mark.slow
 def test_the_seed_decides_under_jit_too(data):
     runs = [make(NOISES["all"](), seed=3, jit_compile=True) for _ in range(2)]
     histories = [fit(run, data) for run in runs]
@@ -160,6 +161,7 @@ def test_a_distiller_without_a_teacher_is_saved_too(data, tmp_path):
     assert set(fit(again, data)) == {"loss", "student_loss", "accuracy", "input_noise_stddev"}
 
 
+@pytest.mark.slow
 def test_the_student_needs_nothing_of_this_package(data, tmp_path, load_without_package):
     distiller = make(NOISES["all"]())
     fit(distiller, data)

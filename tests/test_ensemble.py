@@ -476,6 +476,7 @@ def test_without_art_the_error_says_what_to_install(network, case, monkeypatch):
         ensemble.evaluate(network, case, **OPTIONS)
 
 
+@pytest.mark.slow
 def test_importing_art_leaves_the_logging_of_the_process_alone(run_python):
     printed = run_python(
         "import logging, sys, io\n"

@@ -61,6 +61,7 @@ def test_each_network_is_measured_once():
     assert sorted(found) == [("wrn-10-1", 128, "digits"), ("wrn-16-2", 128, "digits")]
 
 
+@pytest.mark.slow
 def test_a_larger_network_is_measured_slower():
     small, large = (estimate.measure(name, 64, Sizes(64, 64, (16, 16, 3), 10)) for name in ("wrn-10-1", "wrn-16-4"))
     assert 0 < small.step < large.step and 0 < small.forward < large.forward

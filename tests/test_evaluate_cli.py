@@ -79,6 +79,7 @@ def test_mistakes_are_one_line_and_exit_code_2(run, trained, words, message):
     assert message in error
 
 
+@pytest.mark.slow
 def test_every_question_at_once_and_its_answers_are_kept(run, trained, scans, tmp_path):
     words = [
         "--attack",

@@ -110,6 +110,7 @@ def test_the_step_of_the_custom_loop_is_the_reference(example, rng):
     assert float(again["input_noise_stddev"]) != measured["input_noise_stddev"]  # new noise in every step
 
 
+@pytest.mark.slow
 def test_custom_training_loop(example, capsys):
     module = example("custom_training_loop")
     networks = module.main(["--teacher-epochs", "3", "--epochs", "6"])

@@ -45,6 +45,7 @@ def assert_same_training(run, other, **tolerance):
             np.testing.assert_allclose(one[name], two[name], err_msg=name, **tolerance)
 
 
+@pytest.mark.slow
 def test_a_cached_teacher_gives_the_same_training(train, plain):
     cold, warm = train(teacher_cache=True), train(teacher_cache=True)
     assert_same_training(cold, plain, rtol=2e-3, atol=2e-3)
@@ -58,10 +59,12 @@ def test_a_cached_teacher_gives_the_same_training(train, plain):
     assert plain.record["teacher_cache"] is None
 
 
+@pytest.mark.slow
 def test_several_steps_at_once_under_xla_give_the_same_training(train, plain):
     assert_same_training(train(xla=True, steps_per_execution=2), plain, rtol=0.02, atol=0.02)
 
 
+@pytest.mark.slow
 def test_half_precision_hands_over_a_float32_student(train, plain):
     run = train(precision="bfloat16")
     student = models.load(run.student_path)
@@ -76,6 +79,7 @@ def test_half_precision_hands_over_a_float32_student(train, plain):
     assert run.record["teacher"]["weights_sha256"] != plain.record["teacher"]["weights_sha256"]
 
 
+@pytest.mark.slow
 def test_two_devices_train_one_student(scans, root, run_python):
     settings = {**SETTINGS, "data": scans, "method": "at+ft", "dropout": 0.2, "sigma": 0.05, "epochs": 1, "devices": 2}
     run_python(

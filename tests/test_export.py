@@ -104,6 +104,7 @@ def test_a_converter_that_raises_leaves_everything_as_it_was(student, held_out, 
     assert leftovers(tmp_path) == FORMATS
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_everything_as_it_was(student, held_out, tmp_path, monkeypatch):
     for format in FORMATS:
         export.FORMATS[format](student, tmp_path / format, held_out[0][:4])

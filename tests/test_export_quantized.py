@@ -86,6 +86,7 @@ def test_weights_are_quantised_per_channel(tmp_path):
         assert (tensor["quantization_parameters"]["zero_points"] == 0).all()
 
 
+@pytest.mark.slow
 def test_sizes_fall_with_the_bits_of_a_weight(tmp_path):
     size = {name: write("functional", f"tflite-{name}", tmp_path / name).bytes for name in export.QUANTIZATIONS}
     assert 0.5 < size["float16"] / size["none"] < 0.55
@@ -164,6 +165,7 @@ def test_calibration_takes_500_evenly_spread_images_with_black_and_white():
 # What is wrong with a quantised file is found by its accuracy, or without labels by its agreement.
 
 
+@pytest.mark.slow
 def test_a_calibration_on_other_images_is_rejected(tmp_path):
     images, labels = held_out()
     dark = {"quantize": "int8", "representative": digits()[0][:200] // 16}

@@ -131,6 +131,7 @@ def test_logits_are_float32_under_mixed_precision():
     assert keras.backend.standardize_dtype(model(np.zeros((1, 4, 4, 2), "float32")).dtype) == "float32"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_draws")
 def test_round_trip_gives_equal_outputs_also_without_this_package(rng, tmp_path, load_without_package):
     model = tiny(dropout=0.3)

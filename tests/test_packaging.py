@@ -67,6 +67,7 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(wheel):
     )
 
 
+@pytest.mark.slow
 def test_the_installed_program_helps_configures_and_trains(installed, tmp_path):
     program = installed / "bin" / "tfnoisekd"
     assert "Commands:" in call(installed, program, "--help", cwd=tmp_path)

@@ -60,6 +60,7 @@ def test_evaluate_and_export_take_a_name(run, photos, tmp_path):
     assert not [path for path in pretrained.FOLDER.iterdir() if path.is_dir() and path.name != "__pycache__"]
 
 
+@pytest.mark.slow
 def test_a_name_can_be_the_teacher(run, photos, tmp_path):
     words = ["--method", "hinton", "--teacher", "pretrained:teacher", "--student", "wrn-10-1", "--epochs", "1"]
     words += ["--data", photos, "--test-size", "0.2", "--validation-size", "0", "--output", tmp_path / "run"]

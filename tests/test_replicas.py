@@ -66,6 +66,7 @@ for weights in (None, rng.uniform(0, 2, 32).astype("float32")):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
 def test_noise_differs_between_replicas(run_python):
     run_python(
@@ -108,6 +109,7 @@ for a, b in zip(train(), train()):
     )
 
 
+@pytest.mark.slow
 def test_data_parallel_on_jax_makes_the_update_of_one(run_python):
     run_python(
         """

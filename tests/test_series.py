@@ -59,6 +59,7 @@ def test_seeds_must_differ(settings, seeds):
         series.run_seeds(config.build(settings), seeds)
 
 
+@pytest.mark.slow
 def test_the_best_teacher_on_the_validation_images_is_taken(settings, untrained, tmp_path):
     chosen = config.build(settings, {"teacher_seeds": [0, 1, 2], "validation_size": 40})
     run = training.run(chosen, root=tmp_path)

@@ -166,6 +166,7 @@ def test_other_images_in_a_file_that_was_used_are_noticed(worker, monkeypatch, t
     assert answer["status"] == "failed" and "holds other images or labels than when" in answer["error"]
 
 
+@pytest.mark.slow
 def test_progress_is_told_in_epochs_and_evaluations(worker):
     worker, jobs = worker
     job = jobs["mc"].payload()

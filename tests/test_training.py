@@ -119,6 +119,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_reuses_the_teacher(trained
     assert training.resume(root / "killed", root=root).record["finished_at"] == resumed.record["finished_at"]
 
 
+@pytest.mark.slow
 def test_a_run_keeps_where_each_part_of_it_was_trained(trained, root, monkeypatch):
     """Other threads round otherwise: the record tells those that a run went on with from those it was begun with."""
     chosen = config.build(trained.record["config"])
@@ -154,6 +155,7 @@ def test_two_runs_of_one_configuration_are_the_same_and_another_seed_is_not(trai
     assert any((one != two).any() for one, two in zip(weights(other), weights(trained), strict=True))
 
 
+@pytest.mark.slow
 def test_a_truncated_checkpoint_costs_an_epoch_not_the_run(trained, root):
     chosen = config.build(trained.record["config"])
     with pytest.raises(KeyboardInterrupt):
@@ -166,6 +168,7 @@ def test_a_truncated_checkpoint_costs_an_epoch_not_the_run(trained, root):
     assert rows(resumed) == rows(trained)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_with_the_way_out_and_the_last_checkpoint(settings, root, monkeypatch):
     savez, calls = np.savez, []
 
@@ -186,6 +189,7 @@ def test_a_full_disk_stops_with_the_way_out_and_the_last_checkpoint(settings, ro
     assert [row["epoch"] for row in rows(resumed)] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_a_fickle_teacher_is_trained_with_dropout_and_varies(settings, root):
     run = training.run(config.build(settings, {"method": "ft", "dropout": 0.3, "epochs": 2}), root=root)
     teacher = models.load(run.teacher_path())
@@ -195,6 +199,7 @@ def test_a_fickle_teacher_is_trained_with_dropout_and_varies(settings, root):
     assert all(row["teacher_variance"] > 0 for row in rows(run))
 
 
+@pytest.mark.slow
 def test_a_teacher_can_be_a_file_or_a_run(trained, settings, root):
     short = {"method": "hinton", "epochs": 1}
     by_file = training.run(config.build(settings, {**short, "teacher": str(trained.student_path)}), root=root)
@@ -239,6 +244,7 @@ def test_a_run_folder_is_never_overwritten(trained, settings, root):
     assert (trained.path / "run.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_run_is_found_from_another_folder(trained, root, tmp_path, monkeypatch):
     folder = tmp_path / "project"
     shutil.copytree(root, folder / "runs")
@@ -392,6 +398,7 @@ def test_teacher_student_and_baseline_see_the_same_wrong_labels(settings, untrai
     assert entry["true_label_accuracy"] == np.mean(expected == clean.train.labels[changed])
 
 
+@pytest.mark.slow
 def test_each_corruption_has_a_teacher_of_its_own(settings, untrained, tmp_path):
     for rate in (None, 0.3, 0.3, 0.6):
         training.run(config.build(settings, {"label_corruption": rate, "method": "hinton"}), root=tmp_path)
@@ -415,6 +422,7 @@ def human_labels(settings, path, shift=1):
     np.savez(path, clean_label=clean, worse_label=worse)
 
 
+@pytest.mark.slow
 def test_a_run_on_human_labels_is_resumed_from_a_moved_folder(settings, tmp_path, monkeypatch):
     folder = tmp_path / "project"
     folder.mkdir()

@@ -48,6 +48,7 @@ def pretended(monkeypatch):
     monkeypatch.setattr(Trainer, "_run", train)
 
 
+@pytest.mark.slow
 def test_a_search_ends_in_a_configuration_that_train_takes(tune, run, untrained, scans, tmp_path):
     code, out, err = tune("--method", "mc", "--search", "rate=0:0.3,temperature=1:8:log", "--trials", 2, "--alpha", 0.8)
     assert code == 0, err
