@@ -16,6 +16,7 @@ FOLDERS = sorted(index.parent for index in RESULTS.glob("*/index.json"))
 
 
 EVALUATED = sorted(file.parent for file in RESULTS.glob("*/pgd.json"))
+COLLECTED = sorted(file.parent for file in RESULTS.glob("*/collection.json"))
 
 
 def load_script(name):
@@ -89,9 +90,17 @@ def claims():
     return load_script("claims")
 
 
+def read_collection(folder):
+    return json.loads((folder / "collection.json").read_text(encoding="utf-8"))
+
+
 @pytest.fixture(scope="module")
 def collection():
-    return json.loads((RESULTS / "mini" / "collection.json").read_text(encoding="utf-8"))
+    return read_collection(RESULTS / "mini")
+
+
+def test_there_are_collections():
+    assert {"mini", "first-label-corruption"} <= {folder.name for folder in COLLECTED}
 
 
 def test_the_pages_are_made_from_the_collection(claims, collection):
@@ -102,17 +111,19 @@ def test_the_pages_are_made_from_the_collection(claims, collection):
         assert len(claims.BLOCK.findall(page)) == page.count("<!-- end of table -->") > 0
 
 
-def test_the_report_is_made_from_the_collection(run, tmp_path):
-    code, _, errors = run("report", RESULTS / "mini" / "collection.json", "--format", "md,json", "--output", tmp_path)
+@pytest.mark.parametrize("folder", COLLECTED, ids=lambda folder: folder.name)
+def test_the_report_is_made_from_the_collection(folder, run, tmp_path):
+    code, _, errors = run("report", folder / "collection.json", "--format", "md,json", "--output", tmp_path)
     assert code == 0, errors
     for name in ("report.md", "collection.json"):
-        assert (tmp_path / name).read_text(encoding="utf-8") == (RESULTS / "mini" / name).read_text(encoding="utf-8")
-    drawn, kept = ({path.name for path in (place / "figures").iterdir()} for place in (tmp_path, RESULTS / "mini"))
+        assert (tmp_path / name).read_text(encoding="utf-8") == (folder / name).read_text(encoding="utf-8")
+    drawn, kept = ({path.name for path in (place / "figures").iterdir()} for place in (tmp_path, folder))
     assert drawn == kept
 
 
-def test_every_run_of_the_collection_has_its_provenance(collection):
-    for key, found in collection["runs"].items():
+@pytest.mark.parametrize("folder", COLLECTED, ids=lambda folder: folder.name)
+def test_every_run_of_a_collection_has_its_provenance(folder):
+    for key, found in read_collection(folder)["runs"].items():
         assert found["status"] == "finished", key
         assert found["path"] is None and len(found["student_weights_sha256"]) == 64
         for origin in (found["provenance"], *(each["provenance"] for each in found["evaluations"])):
@@ -120,7 +131,9 @@ def test_every_run_of_the_collection_has_its_provenance(collection):
             assert "TF_ENABLE_ONEDNN_OPTS=1" in origin["device"] and "tensorflow" in origin["versions"]
 
 
-def test_every_cell_of_the_collection_has_three_seeds_and_all_answers(collection):
+@pytest.mark.parametrize("folder", COLLECTED, ids=lambda folder: folder.name)
+def test_every_cell_of_a_collection_has_three_seeds_and_all_answers(folder):
+    collection = read_collection(folder)
     assert all(len(cell["runs"]) >= 3 for grid in collection["grids"] for cell in grid["cells"])
     assert {section.grid["name"]: section.missing for section in contents(collection).sections if section.missing} == {}
 
