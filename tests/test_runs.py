@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,11 +180,22 @@ def test_provenance_says_where_a_number_comes_from(tmp_path):
 
 def test_provenance_says_what_changes_the_last_bits(monkeypatch):
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
     device = provenance()["device"]
     assert device.endswith(" (TF_ENABLE_ONEDNN_OPTS=1)")
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "2")
     assert provenance()["device"] == device[:-1] + ", TF_NUM_INTRAOP_THREADS=2)"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert provenance()["device"] == device[:-1] + ", TF_NUM_INTRAOP_THREADS=2, ONEDNN_MAX_CPU_ISA=AVX2)"
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").is_file(), reason="the instruction sets are read where Linux says them")
+def test_provenance_says_the_widest_instructions_of_the_processor():
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    flags = next((line.split(":")[1].split() for line in text.splitlines() if line.startswith("flags")), [])
+    widest = [name for name in ("avx", "avx2", "avx512f") if name in flags][-1:]
+    assert provenance()["device"].partition(",")[0].split(" with ")[1:] == widest
 
 
 def test_a_lock_keeps_others_out_and_dies_with_its_process(tmp_path):

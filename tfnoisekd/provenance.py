@@ -11,7 +11,10 @@ from pathlib import Path
 import tfnoisekd
 
 # Variables that change the last bits of a number.
-VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS")
+VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS", "ONEDNN_MAX_CPU_ISA")
+
+# So does the widest of these instruction sets that a processor has: oneDNN chooses its kernels by it.
+INSTRUCTIONS = ("avx512f", "avx2", "avx")
 
 PACKAGES = ("tensorflow", "keras", "jax", "numpy", "tensorflow-datasets", "cleverhans", "tf2onnx")
 
@@ -37,16 +40,19 @@ def now():
 
 def _device():
     variables = ", ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ)
-    device = f"{_processor()}, {os.cpu_count()} cores, {platform.system()}"
+    widest = next((each for each in INSTRUCTIONS if each in _cpuinfo("flags").split()), None)
+    processor = _cpuinfo("model name") or platform.processor() or platform.machine()
+    device = f"{processor}{f' with {widest}' if widest else ''}, {os.cpu_count()} cores, {platform.system()}"
     return f"{device} ({variables})" if variables else device
 
 
-def _processor():
+def _cpuinfo(field):
+    """What Linux says of the first processor under this name; "" where it doesn't."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
         for line in file:
-            if line.startswith("model name"):
+            if line.partition(":")[0].strip() == field:
                 return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return ""
 
 
 def _commit():
