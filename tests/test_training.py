@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -398,9 +399,18 @@ def test_teacher_student_and_baseline_see_the_same_wrong_labels(settings, untrai
     assert entry["true_label_accuracy"] == np.mean(expected == clean.train.labels[changed])
 
 
+def test_where_no_label_is_replaced_is_one_teacher(settings):
+    def digest(**changes):
+        return teachers.digest(config.build(settings, changes), SimpleNamespace(fingerprint="f"))
+
+    assert digest() == digest(label_corruption=None) == digest(label_corruption=0.0)
+    of_people = {"corruption_kind": "cifar10n:worse", "corruption_file": "cifar10n.npz"}
+    assert len({digest(), digest(label_corruption=0.2), digest(label_corruption=0.3), digest(**of_people)}) == 4
+
+
 @pytest.mark.slow
 def test_each_corruption_has_a_teacher_of_its_own(settings, untrained, tmp_path):
-    for rate in (None, 0.3, 0.3, 0.6):
+    for rate in (None, 0.0, 0.3, 0.3, 0.6):
         training.run(config.build(settings, {"label_corruption": rate, "method": "hinton"}), root=tmp_path)
     assert [method for method, *_ in untrained].count("baseline") == 3
     assert len(list((tmp_path / "teachers").glob("*/student.keras"))) == 3

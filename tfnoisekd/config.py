@@ -110,6 +110,12 @@ class Config(BaseModel):
             raise ValueError("must rise from one to the next")
         return shares
 
+    def canonical(self):
+        """A copy that equal runs have alike: `label_corruption` is None where no label is replaced, and never 0."""
+        default = type(self).model_fields["corruption_kind"].default
+        replaced = self.label_corruption or self.corruption_kind != default
+        return self if replaced else self.model_copy(update={"label_corruption": None})
+
     def digest(self):
         """Hash of every setting: equal configurations, equal 12 hexadecimal digits."""
         settings = json.dumps(self.model_dump(mode="json"), sort_keys=True)

@@ -96,7 +96,8 @@ def cache(config, data, distiller, root):
 
 def digest(config, data):
     """Identifies what is computed: equal settings on equal images and labels. Where they lie does not matter."""
-    settings = config.model_copy(update={"data_dir": None, "data": "", "corruption_file": None, "unsafe": False})
+    places = {"data_dir": None, "data": "", "corruption_file": None, "unsafe": False}
+    settings = config.canonical().model_copy(update=places)
     return hashlib.sha256(f"{settings.digest()} {data.fingerprint}".encode()).hexdigest()[:12]
 
 

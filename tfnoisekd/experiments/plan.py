@@ -79,10 +79,8 @@ def plan(grids):
 def digest(config):
     """Identifies what a run computes, wherever its data lie: 10 hexadecimal digits."""
     # Without defaults: a setting that a later version adds does not make another run of this one.
-    settings = config.model_copy(update=PLACES).model_dump(mode="json", exclude_defaults=True)
+    settings = config.canonical().model_copy(update=PLACES).model_dump(mode="json", exclude_defaults=True)
     settings["data"] = _name(config.data)
-    if not config.label_corruption and config.corruption_kind == Config.model_fields["corruption_kind"].default:
-        settings.pop("label_corruption", None)  # none of the labels, or nothing said of them: the same run
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
 
 
