@@ -15,7 +15,7 @@ from keras import layers
 from tfnoisekd.data import Batches, Split
 from tfnoisekd.features import OUTPUTS, Supervised, extractor
 from tfnoisekd.teacher_cache import CachedBatches, TeacherCache
-from tfnoisekd.teacher_cache.cache import CHUNK
+from tfnoisekd.teacher_cache.chunks import CHUNK, PROBES
 from tfnoisekd.teacher_cache.rows import META, ROWS
 
 COUNT, SHAPE = 50, (6, 5, 2)
@@ -84,7 +84,7 @@ def no_calls(monkeypatch):
         def call(images):
             raise AssertionError("the teacher was asked")
 
-        monkeypatch.setattr(cache, "_call", call)
+        monkeypatch.setattr(cache._chunks, "call", call)
 
     return forbid
 
@@ -157,10 +157,38 @@ def test_a_row_does_not_depend_on_what_else_was_missing(tmp_path):
 
 def test_the_teacher_sees_chunks_of_one_size(tmp_path, monkeypatch):
     cache, sizes = make_cache(tmp_path), []
-    call = cache._call
-    monkeypatch.setattr(cache, "_call", lambda images: sizes.append(len(images)) or call(images))
+    call = cache._chunks.call
+    monkeypatch.setattr(cache._chunks, "call", lambda images: sizes.append(len(images)) or call(images))
     ask_all(cache, make_batches(batch_size=48))
-    assert sizes == [CHUNK] * 3  # 32 + 16 of 48, and 2
+    assert sizes == [CHUNK] * (PROBES + 3)  # 32 + 16 of 48, and 2
+
+
+class Uneven(layers.Layer):
+    """Rounds otherwise at some places of a batch, as a matrix product may: here so coarsely that it can't be missed."""
+
+    def __init__(self, places, **kwargs):
+        super().__init__(**kwargs)
+        self.places = places
+
+    def call(self, x):
+        odd = np.isin(np.arange(CHUNK), self.places).astype("float32")
+        return x * (1 + keras.ops.reshape(odd, (CHUNK, 1)))
+
+
+@pytest.mark.parametrize("odd", [[], [30, 31], [0, 1, 17], list(range(8, 32)), list(range(1, 32, 2))])
+def test_a_row_does_not_depend_on_its_place_in_a_chunk(tmp_path, odd):
+    inputs = keras.Input(SHAPE)
+    teacher = make_teacher()
+    model = keras.Model(inputs, {OUTPUTS: Uneven(odd)(teacher(inputs))})
+    batch = make_batches(batch_size=COUNT).read(0)
+    outputs = ask(make_cache(tmp_path / "a", model=model), batch)[OUTPUTS]
+    order = np.random.default_rng(1).permutation(COUNT)
+    others = make_cache(tmp_path / "b", model=model).outputs(
+        batch.images[order], batch.positions[order], batch.variants[order]
+    )
+    np.testing.assert_array_equal(others[OUTPUTS], outputs[order])
+    kept = 2 if len(odd) > CHUNK / 2 else 1
+    np.testing.assert_allclose(outputs, teacher(batch.images) * kept, rtol=1e-5, atol=1e-6)
 
 
 def test_a_model_of_one_output_has_it_by_its_name(tmp_path):

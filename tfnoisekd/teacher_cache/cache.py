@@ -11,10 +11,10 @@ import numpy as np
 
 from tfnoisekd.data.batches import augment, count_variants
 from tfnoisekd.features import OUTPUTS
+from tfnoisekd.teacher_cache.chunks import CHUNK, PROBES, Chunks
 from tfnoisekd.teacher_cache.rows import Rows
 
-FORMAT = 1  # of the files, and of how images reach the teacher
-CHUNK = 32  # images in every call of the teacher, so that a row's numbers don't depend on what else was asked
+FORMAT = 2  # of the files, and of how images reach the teacher
 DEFAULT_LIMIT = 8 * 10**9
 
 
@@ -23,8 +23,8 @@ class TeacherCache:
 
     An output is computed when it is first asked for, and read from disk by every later epoch and run, concurrent ones
     included, that has the same teacher, images and augmentation. A row belongs to an example's position in the split
-    and the number of its augmentation (see `data.batches.augment`), never to a place in a batch. The teacher is called
-    with `training=False` and always on the same number of images.
+    and the number of its augmentation (see `data.batches.augment`), never to a place in a batch, and has the same
+    bits whatever else was asked with it (see `chunks`). The teacher is called with `training=False`.
 
     Args:
         root: Folder of caches; this one lives in a folder below, named by a digest of all that it depends on.
@@ -60,7 +60,7 @@ class TeacherCache:
         key = hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()[:16]
         count = len(images) * self.variants
         self._rows = Rows(Path(root) / key, meta, count, sum(self._sizes), salt=int(key[:8], 16))
-        self._call = _COMPILERS[keras.backend.backend()](model)
+        self._chunks = Chunks(model, self._choose_probes())
         self._lock = threading.Lock()
 
     @property
@@ -115,20 +115,11 @@ class TeacherCache:
         missing = np.flatnonzero(~present)
         with self._lock:
             if len(missing):
-                values[missing] = self._ask(images[missing])
+                values[missing] = self._join(self._chunks.ask(images[missing]), len(missing))
                 self._store(rows[missing], values[missing])
             self.hits += len(rows) - len(missing)
             self.misses += len(missing)
         return self._split(values)
-
-    def _ask(self, images):
-        """The model's outputs as rows, float32 (B, width), in chunks of one size."""
-        values = []
-        for start in range(0, len(images), CHUNK):
-            chunk = images[start : start + CHUNK]
-            filled = np.concatenate([chunk, np.repeat(chunk[:1], CHUNK - len(chunk), axis=0)])
-            values.append(self._join(_named(self._call(filled)), CHUNK)[: len(chunk)])
-        return np.concatenate(values)
 
     def _store(self, rows, values):
         bad = ~np.isfinite(values)
@@ -163,8 +154,14 @@ class TeacherCache:
                 "image; take them from one `Batches.read`."
             )
 
+    def _choose_probes(self):
+        """A few images of all the split, as the teacher gets them."""
+        positions = np.linspace(0, len(self.images) - 1, min(PROBES, len(self.images))).astype(int)
+        return augment(self.images[positions], np.zeros_like(positions), self.crop_padding, self.flip)
+
     def _join(self, outputs, count):
-        return np.concatenate([_to_numpy(outputs[name]).reshape(count, -1) for name in self.names], axis=1)
+        arrays = [keras.ops.convert_to_numpy(outputs[name]).astype(np.float32) for name in self.names]
+        return np.concatenate([array.reshape(count, -1) for array in arrays], axis=1)
 
     def _split(self, values):
         parts = np.split(values, np.cumsum(self._sizes)[:-1], axis=1)
@@ -201,17 +198,10 @@ class TeacherCache:
         }
 
 
-def _named(outputs):
-    return outputs if isinstance(outputs, dict) else {OUTPUTS: outputs}
-
-
-def _to_numpy(tensor):
-    return keras.ops.convert_to_numpy(tensor).astype(np.float32)
-
-
 def _output_specs(model, image_shape):
     """Mapping of name -> (shape of one example, dtype) of a model's outputs, sorted by name; nothing is computed."""
-    spec = _named(model.compute_output_spec(keras.KerasTensor((CHUNK, *image_shape), "float32")))
+    spec = model.compute_output_spec(keras.KerasTensor((CHUNK, *image_shape), "float32"))
+    spec = spec if isinstance(spec, dict) else {OUTPUTS: spec}
     for name, output in spec.items():
         shape = tuple(getattr(output, "shape", ()))
         if shape[:1] != (CHUNK,) or None in shape:
@@ -220,28 +210,3 @@ def _output_specs(model, image_shape):
                 f"Received: '{model.name}', whose output '{name}' is {output}"
             )
     return {name: (tuple(spec[name].shape[1:]), spec[name].dtype) for name in sorted(spec)}
-
-
-def _compile_for_tensorflow(model):
-    import tensorflow as tf
-
-    # Not by XLA, which is slower than TensorFlow's own kernels on CPUs and not what the training step uses there.
-    return tf.function(lambda images: model(images, training=False))
-
-
-def _compile_for_jax(model):
-    import jax
-
-    variables = list(model.variables)
-    # Copies: while it trains, Keras takes the values out of its variables and gives their memory to JAX.
-    values = [jax.numpy.array(variable.value, copy=True) for variable in variables]
-
-    @jax.jit
-    def call(values, images):
-        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
-            return model(images, training=False)
-
-    return lambda images: call(values, images)
-
-
-_COMPILERS = {"tensorflow": _compile_for_tensorflow, "jax": _compile_for_jax}
