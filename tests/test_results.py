@@ -171,3 +171,57 @@ def test_differences_are_those_of_equal_seeds(claims, collection):
 
 def test_a_claim_that_nothing_was_measured_for_is_said_to_be_so(claims):
     assert claims.verdict(None) == "not measured yet"
+
+
+@pytest.fixture(scope="module")
+def again():
+    return load_script("again")
+
+
+KEY = "baseline-wrn-10-1-cifar10-exact-train-corruption0.4-seed0-faa4803f60"
+
+
+def write_one(collection, path, key=KEY):
+    """A collection file of one run, as if trained again."""
+    found = [each for each in collection["measurements"] if each["run"] == key]
+    one = {**collection, "grids": [], "runs": {key: collection["runs"][key]}, "measurements": found}
+    path.write_text(json.dumps(one), encoding="utf-8")
+    return one
+
+
+def test_a_run_trained_again_is_the_same(again, collection, tmp_path, capsys):
+    write_one(collection, tmp_path / "one.json")
+    assert again.main([str(tmp_path / "one.json")]) == 0
+    sha = collection["runs"][KEY]["student_weights_sha256"][:8]
+    assert capsys.readouterr().out == f"{KEY}: the same weights ({sha}), 5 of 5 numbers the same\n"
+
+
+def test_what_differs_is_said_with_both_numbers_and_where_they_come_from(again, collection, tmp_path, capsys):
+    one = json.loads(json.dumps(write_one(collection, tmp_path / "one.json")))
+    one["runs"][KEY].update(student_weights_sha256="f" * 64)
+    one["runs"][KEY]["provenance"]["device"] = "another"
+    (accuracy,) = (each for each in one["measurements"] if each["metric"] == "test_accuracy")
+    old = accuracy["value"]
+    accuracy["value"] = 0.25
+    one["measurements"].append({"run": KEY, "metric": "mca", "settings": {}, "value": 0.5, "n": 10})
+    (tmp_path / "one.json").write_text(json.dumps(one), encoding="utf-8")
+    assert again.main([str(tmp_path / "one.json")]) == 1
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.endswith("4 of 5 numbers the same") and "other weights (ffffffff, not " in first
+    assert others == [
+        f"    Test accuracy: 25.0000, not {100 * old:.4f}",
+        "    1 more numbers are not in the collection",
+        f"    device: another, not {collection['runs'][KEY]['provenance']['device']}",
+    ]
+
+
+def test_where_nothing_can_be_compared_it_says_so(again, collection, tmp_path, capsys):
+    one = write_one(collection, tmp_path / "one.json")
+    one["runs"] = {"another": one["runs"][KEY], KEY: {**one["runs"][KEY], "status": "training"}}
+    (tmp_path / "one.json").write_text(json.dumps(one), encoding="utf-8")
+    assert again.main([str(tmp_path / "one.json")]) == 2
+    out, errors = capsys.readouterr()
+    assert out == f"another: not in the collection, not compared\n{KEY}: training, not compared\n"
+    assert errors.endswith("has no finished run of the collection\n")
+    assert again.main([str(tmp_path / "none")]) == 2 and "none" in capsys.readouterr().err
+    assert again.main([]) == 2
