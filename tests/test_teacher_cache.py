@@ -163,34 +163,6 @@ def test_the_teacher_sees_chunks_of_one_size(tmp_path, monkeypatch):
     assert sizes == [CHUNK] * (PROBES + 3)  # 32 + 16 of 48, and 2
 
 
-class Uneven(layers.Layer):
-    """Rounds otherwise at some places of a batch, as a matrix product may: here so coarsely that it can't be missed."""
-
-    def __init__(self, places, **kwargs):
-        super().__init__(**kwargs)
-        self.places = places
-
-    def call(self, x):
-        odd = np.isin(np.arange(CHUNK), self.places).astype("float32")
-        return x * (1 + keras.ops.reshape(odd, (CHUNK, 1)))
-
-
-@pytest.mark.parametrize("odd", [[], [30, 31], [0, 1, 17], list(range(8, 32)), list(range(1, 32, 2))])
-def test_a_row_does_not_depend_on_its_place_in_a_chunk(tmp_path, odd):
-    inputs = keras.Input(SHAPE)
-    teacher = make_teacher()
-    model = keras.Model(inputs, {OUTPUTS: Uneven(odd)(teacher(inputs))})
-    batch = make_batches(batch_size=COUNT).read(0)
-    outputs = ask(make_cache(tmp_path / "a", model=model), batch)[OUTPUTS]
-    order = np.random.default_rng(1).permutation(COUNT)
-    others = make_cache(tmp_path / "b", model=model).outputs(
-        batch.images[order], batch.positions[order], batch.variants[order]
-    )
-    np.testing.assert_array_equal(others[OUTPUTS], outputs[order])
-    kept = 2 if len(odd) > CHUNK / 2 else 1
-    np.testing.assert_allclose(outputs, teacher(batch.images) * kept, rtol=1e-5, atol=1e-6)
-
-
 def test_a_model_of_one_output_has_it_by_its_name(tmp_path):
     model = make_model(names=())
     cache, batch = make_cache(tmp_path, model=model), make_batches().read(1)
