@@ -49,7 +49,7 @@ def test_keras_applications(example, backbone, tmp_path, monkeypatch, capsys):
     if backbone == "small":
         monkeypatch.setattr(keras.applications, "MobileNetV2", small_backbone)
     module = example("keras_applications")
-    epochs = ["--teacher-epochs", "3", "--epochs", "6"] if backbone == "small" else ["--teacher-epochs=1", "--epochs=1"]
+    epochs = ["--teacher-epochs", "6", "--epochs", "12"] if backbone == "small" else ["--teacher-epochs=1", "--epochs=1"]
     student = module.main([*epochs, "--output", str(tmp_path / "student.keras")])
     printed = capsys.readouterr().out
     *_, test = module.load_data()
@@ -58,8 +58,8 @@ def test_keras_applications(example, backbone, tmp_path, monkeypatch, capsys):
     outputs = reloaded.predict(images, verbose=0)
     np.testing.assert_allclose(outputs, student.predict(images, verbose=0), rtol=1e-5, atol=1e-6)
     accuracy = np.mean(outputs.argmax(axis=1) == labels)
-    # Chance is 0.1, with a standard deviation of 0.016 over 360 images; one epoch is too short to be above it.
-    assert backbone != "small" or accuracy > 0.16
+    # Four seeds gave 0.66 to 0.75, and processors round differently; one epoch is too short to be above chance.
+    assert backbone != "small" or accuracy > 0.4
     assert f"{accuracy:.3f}" == re.search(r"student distilled +(\S+)", printed)[1]
     assert float(re.search(r"standard deviation of the noise: (\S+)", printed)[1]) == pytest.approx(0.05, rel=0.02)
 
