@@ -49,7 +49,9 @@ def test_keras_applications(example, backbone, tmp_path, monkeypatch, capsys):
     if backbone == "small":
         monkeypatch.setattr(keras.applications, "MobileNetV2", small_backbone)
     module = example("keras_applications")
-    epochs = ["--teacher-epochs", "6", "--epochs", "12"] if backbone == "small" else ["--teacher-epochs=1", "--epochs=1"]
+    epochs = (
+        ["--teacher-epochs", "6", "--epochs", "12"] if backbone == "small" else ["--teacher-epochs=1", "--epochs=1"]
+    )
     student = module.main([*epochs, "--output", str(tmp_path / "student.keras")])
     printed = capsys.readouterr().out
     *_, test = module.load_data()

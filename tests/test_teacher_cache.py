@@ -236,6 +236,23 @@ def test_whatever_changes_gets_a_folder_of_its_own(tmp_path, change):
     assert make_cache(tmp_path).folder == cache.folder
 
 
+@pytest.mark.parametrize("variable", ["TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA"])
+def test_other_kernels_get_a_folder_of_their_own(tmp_path, monkeypatch, variable):
+    monkeypatch.delenv(variable, raising=False)
+    folder = make_cache(tmp_path).folder
+    monkeypatch.setenv(variable, "1")
+    assert make_cache(tmp_path).folder != folder
+    monkeypatch.delenv(variable)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "7")
+    assert make_cache(tmp_path).folder == folder
+
+
+def test_another_processor_gets_a_folder_of_its_own(tmp_path, monkeypatch):
+    folder = make_cache(tmp_path).folder
+    monkeypatch.setattr("tfnoisekd.provenance.processor", lambda: "another with avx2")
+    assert make_cache(tmp_path).folder != folder
+
+
 def rows_of(cache):
     """The stored rows with their checksums, (rows, bytes), to be meddled with."""
     return np.memmap(cache.folder / ROWS, np.uint8, "r+").reshape(COUNT * cache.variants, -1)

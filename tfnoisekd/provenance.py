@@ -10,8 +10,9 @@ from pathlib import Path
 
 import tfnoisekd
 
-# Variables that change the last bits of a number.
-VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS", "ONEDNN_MAX_CPU_ISA")
+# Variables that change the last bits of a number: those that choose kernels, and among how many threads one is divided.
+KERNELS = ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA")
+VARIABLES = (KERNELS[0], "TF_NUM_INTRAOP_THREADS", KERNELS[1])
 
 # So does the widest of these instruction sets that a processor has: oneDNN chooses its kernels by it.
 INSTRUCTIONS = ("avx512f", "avx2", "avx")
@@ -38,11 +39,16 @@ def now():
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
 
 
+def processor():
+    """Name of the processor and its widest instructions, as in "AMD EPYC with avx2"."""
+    widest = next((each for each in INSTRUCTIONS if each in _cpuinfo("flags").split()), None)
+    name = _cpuinfo("model name") or platform.processor() or platform.machine()
+    return f"{name}{f' with {widest}' if widest else ''}"
+
+
 def _device():
     variables = ", ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ)
-    widest = next((each for each in INSTRUCTIONS if each in _cpuinfo("flags").split()), None)
-    processor = _cpuinfo("model name") or platform.processor() or platform.machine()
-    device = f"{processor}{f' with {widest}' if widest else ''}, {os.cpu_count()} cores, {platform.system()}"
+    device = f"{processor()}, {os.cpu_count()} cores, {platform.system()}"
     return f"{device} ({variables})" if variables else device
 
 

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import math
+import os
 import threading
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from tfnoisekd import provenance
 from tfnoisekd.data.batches import augment, count_variants
 from tfnoisekd.features import OUTPUTS
 from tfnoisekd.teacher_cache.chunks import CHUNK, PROBES, Chunks
@@ -195,6 +197,9 @@ class TeacherCache:
             # A GPU rounds otherwise than a CPU, by default as coarsely as TF32.
             "backend": keras.backend.backend(),
             "devices": sorted({name.partition(":")[0] for name in keras.distribution.list_devices()}),
+            # And one CPU otherwise than another, or with other kernels.
+            "processor": provenance.processor(),
+            "kernels": {name: os.environ.get(name) for name in provenance.KERNELS},
         }
 
 
