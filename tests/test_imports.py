@@ -35,7 +35,7 @@ ALLOWED = {
     "distiller": ["pair"],
     "methods": ["distiller", "config", "names"],
     "data": ["config", "names"],
-    "teacher_cache": ["data", "features", "inspection", "disk"],
+    "teacher_cache": ["data", "features", "inspection", "disk", "provenance"],
     "evaluation": ["models", "data", "features"],
     "ledger": ["disk", "provenance"],
     "answer_keys": [],
