@@ -10,9 +10,9 @@ from pathlib import Path
 
 import tfnoisekd
 
-# Variables that change the last bits of a number: those that choose kernels, and among how many threads one is divided.
+# Variables that change the last bits of a number, and those of them that choose the kernels.
+VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS", "ONEDNN_MAX_CPU_ISA")
 KERNELS = ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA")
-VARIABLES = (KERNELS[0], "TF_NUM_INTRAOP_THREADS", KERNELS[1])
 
 # So does the widest of these instruction sets that a processor has: oneDNN chooses its kernels by it.
 INSTRUCTIONS = ("avx512f", "avx2", "avx")

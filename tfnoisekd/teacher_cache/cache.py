@@ -12,8 +12,7 @@ import numpy as np
 
 from tfnoisekd import provenance
 from tfnoisekd.data.batches import augment, count_variants
-from tfnoisekd.features import OUTPUTS
-from tfnoisekd.teacher_cache.chunks import CHUNK, PROBES, Chunks
+from tfnoisekd.teacher_cache.chunks import CHUNK, PROBES, Chunks, named, to_numpy
 from tfnoisekd.teacher_cache.rows import Rows
 
 FORMAT = 2  # of the files, and of how images reach the teacher
@@ -162,8 +161,7 @@ class TeacherCache:
         return augment(self.images[positions], np.zeros_like(positions), self.crop_padding, self.flip)
 
     def _join(self, outputs, count):
-        arrays = [keras.ops.convert_to_numpy(outputs[name]).astype(np.float32) for name in self.names]
-        return np.concatenate([array.reshape(count, -1) for array in arrays], axis=1)
+        return np.concatenate([to_numpy(outputs[name]).reshape(count, -1) for name in self.names], axis=1)
 
     def _split(self, values):
         parts = np.split(values, np.cumsum(self._sizes)[:-1], axis=1)
@@ -205,8 +203,7 @@ class TeacherCache:
 
 def _output_specs(model, image_shape):
     """Mapping of name -> (shape of one example, dtype) of a model's outputs, sorted by name; nothing is computed."""
-    spec = model.compute_output_spec(keras.KerasTensor((CHUNK, *image_shape), "float32"))
-    spec = spec if isinstance(spec, dict) else {OUTPUTS: spec}
+    spec = named(model.compute_output_spec(keras.KerasTensor((CHUNK, *image_shape), "float32")))
     for name, output in spec.items():
         shape = tuple(getattr(output, "shape", ()))
         if shape[:1] != (CHUNK,) or None in shape:

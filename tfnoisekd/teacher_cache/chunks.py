@@ -54,16 +54,23 @@ class Chunks:
             said = collections.defaultdict(list)
             answers = [self._outputs(np.repeat(probe[None], CHUNK, axis=0)) for probe in self._probes]
             for place in range(CHUNK):
-                said[b"".join(output[place].tobytes() for answer in answers for output in answer.values())].append(
-                    place
-                )
+                bits = b"".join(output[place].tobytes() for answer in answers for output in answer.values())
+                said[bits].append(place)
             self._places = np.array(max(said.values(), key=len))
         return self._places
 
     def _outputs(self, chunk):
-        outputs = self.call(chunk)
-        outputs = outputs if isinstance(outputs, dict) else {OUTPUTS: outputs}
-        return {name: keras.ops.convert_to_numpy(output).astype(np.float32) for name, output in outputs.items()}
+        return {name: to_numpy(output) for name, output in named(self.call(chunk)).items()}
+
+
+def named(outputs):
+    """A model's outputs as a mapping; a single one gets the name `features.OUTPUTS`."""
+    return outputs if isinstance(outputs, dict) else {OUTPUTS: outputs}
+
+
+def to_numpy(tensor):
+    """A tensor as float32 in NumPy."""
+    return keras.ops.convert_to_numpy(tensor).astype(np.float32)
 
 
 def _compile_for_tensorflow(model):
